@@ -40,13 +40,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::failure::{FAILED, Failure, USAGE, WRAPPER_FAILED};
-use crate::cli::{Cli, Command, Global, LogFormat};
+use crate::cli::{Cli, Command, LogFormat};
 use crate::telemetry::{self, Format, Logs};
 use crate::terminal;
 
 /// Runs one verb, prints its error if it fails, and returns the exit code.
 pub fn run(cli: &Cli) -> ExitCode {
-    let outcome = logs(&cli.global).and_then(|()| dispatch(cli));
+    let outcome = logs(cli).and_then(|()| dispatch(cli));
     outcome.unwrap_or_else(|failure| {
         let own = if wraps(&cli.command) {
             WRAPPER_FAILED
@@ -116,9 +116,11 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-fn logs(global: &Global) -> Result<(), Failure> {
+fn logs(cli: &Cli) -> Result<(), Failure> {
+    let global = &cli.global;
     let logs = Logs {
         verbose: global.verbose,
+        warns: matches!(cli.command, Command::Serve(_)) && !global.quiet,
         file: global.log_file.clone(),
         format: match global.log_format {
             LogFormat::Text => Format::Text,

@@ -8,6 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::front::respond;
@@ -26,12 +27,15 @@ const STREAMS: u32 = 250;
 const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// Serves clients until `stop` is cancelled; then requests in flight may take so long to end.
+/// `places` is how many are served at once; others wait in the kernel's queue.
 pub(crate) async fn serve(
     server: Arc<Server>,
     listener: TcpListener,
+    places: usize,
     stop: CancellationToken,
     grace: Duration,
 ) {
+    let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -46,9 +50,13 @@ pub(crate) async fn serve(
         .keep_alive_interval(Duration::from_secs(60));
     let connections = GracefulShutdown::new();
     loop {
-        let (stream, client) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (stream, client, place) = tokio::select! {
+            (accepted, place) = accepted => match accepted {
+                Ok((stream, client)) => (stream, client, place),
                 Err(error) => {
                     tracing::warn!(target: "modtape::serve", %error, "cannot accept");
                     tokio::time::sleep(BACK_OFF).await;
@@ -60,11 +68,15 @@ pub(crate) async fn serve(
         let _ = stream.set_nodelay(true);
         let own = Arc::clone(&server);
         let service = service_fn(move |request| respond(Arc::clone(&own), client, request));
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let connection = connections.watch(connection.into_owned());
+        let (builder, watcher) = (builder.clone(), connections.watcher());
         server.spawn(async move {
+            let _place = place;
             // How a connection ends is its client's matter.
-            let _ = connection.await;
+            // hyper waits for the first byte for ever.
+            if let Ok(Ok(())) = tokio::time::timeout(HEAD, stream.readable()).await {
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                let _ = watcher.watch(connection).await;
+            }
         });
     }
     drop(listener);

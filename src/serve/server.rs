@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +28,9 @@ use crate::proxy::Token;
 /// How long somebody with an old answer waits for a new one.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Requests upstream at once.
+const OUTGOING: usize = 256;
+
 /// How long what is on its way may take at the end.
 const LAST: Duration = Duration::from_secs(2);
 
@@ -43,6 +47,8 @@ pub(crate) struct Server {
     flights: Flights,
     pub(super) clock: Clock,
     counts: Counts,
+    /// Who asks upstream waits for a place.
+    outgoing: Semaphore,
     /// Owns every task.
     tasks: TaskTracker,
     /// Ends those that have not ended by themselves.
@@ -139,6 +145,7 @@ impl Server {
             flights: Flights::default(),
             clock,
             counts: Counts::default(),
+            outgoing: Semaphore::new(OUTGOING),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         })
@@ -318,7 +325,10 @@ impl Server {
     }
 
     async fn fetch(self: &Arc<Self>, item: &Item, pilot: Pilot<'_>) {
-        let end = match self.entries.ask(item).await {
+        let place = self.outgoing.acquire().await;
+        let asked = self.entries.ask(item).await;
+        drop(place);
+        let end = match asked {
             Asked::Zip(response) => {
                 return spool::fetch(self, item, response, pilot).await;
             }

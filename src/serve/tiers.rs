@@ -111,7 +111,10 @@ impl Tiers {
         if written < self.most / 20 {
             return;
         }
-        self.written.store(0, Ordering::Relaxed);
+        // Only one of those who come here makes it.
+        if self.written.swap(0, Ordering::Relaxed) < self.most / 20 {
+            return;
+        }
         let (disk, most) = (self.disk.clone(), self.most);
         tokio::task::spawn_blocking(move || match disk.make_room(most) {
             Ok((_, 0)) => {}

@@ -31,8 +31,10 @@ pub(crate) enum Format {
 /// Where log lines go.
 #[derive(Debug, Clone)]
 pub(crate) struct Logs {
-    /// 0: nothing on stderr; 1: exchanges; 2: connections too.
+    /// 0: nothing on stderr, but what a server `warns` of; 1: exchanges; 2: connections too.
     pub(crate) verbose: u8,
+    /// Whether warnings go to stderr in any case: those of a server whose clients are elsewhere.
+    pub(crate) warns: bool,
     /// A file to append to, created owner-only.
     pub(crate) file: Option<PathBuf>,
     /// Their format.
@@ -68,6 +70,10 @@ pub(crate) fn install(logs: &Logs, on_failure: OnFailure) -> Result<(), LogError
             Level::INFO
         });
         layers.push(layer(io::stderr, logs.format).with_filter(targets).boxed());
+    }
+    if logs.verbose == 0 && logs.warns {
+        let layer = layer(io::stderr, logs.format);
+        layers.push(layer.with_filter(targets(Level::WARN)).boxed());
     }
     if let Some(path) = &logs.file {
         let file = LogFile::new(open(path)?, on_failure);

@@ -23,7 +23,7 @@ use crate::child::{self, Environment, GoFacts, ProcessLimits, Signals};
 use crate::cli::{Global, ServeArgs};
 use crate::clock::Clock;
 use crate::files::read_small;
-use crate::gomod::{GoProxy, ProxyTarget, Separator, TEXT_LIMIT, go_words};
+use crate::gomod::{Base, GoProxy, ProxyTarget, Separator, TEXT_LIMIT, go_words};
 use crate::proxy::Token;
 use crate::recording::MainModule;
 use crate::redact::url_without_secrets;
@@ -62,8 +62,20 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
         true => GoProxy::parse(""),
         false => list.clone(),
     };
+    let named = match &args.upstream {
+        Some(_) => "--upstream",
+        None => "GOPROXY",
+    };
+    let is_askable = |url: &str| Base::of(url).is_some();
+    if let Some(url) = list.urls().find(|url| !is_askable(url))
+        && args.upstream.is_some()
+    {
+        let url = url_without_secrets(url);
+        let message = anyhow::anyhow!("{named}: {url} is no http or https URL");
+        return Err(usage(message));
+    }
     if !args.offline && list.urls().next().is_none() {
-        let message = anyhow::anyhow!("GOPROXY={goproxy} has no module proxy to fetch from");
+        let message = anyhow::anyhow!("{named}={goproxy} has no module proxy to fetch from");
         return Err::<_, _>(message)
             .help("--upstream https://proxy.golang.org names one")
             .map_err(usage);
@@ -82,7 +94,9 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
         Some(store) => store.clone(),
         None => default_store(&variables)?,
     };
-    let disk = Disk::open(&store).with_context(|| format!("cannot use {}", store.display()))?;
+    let disk = Disk::open(&store)
+        .with_context(|| format!("cannot keep anything in {}", store.display()))
+        .help("--store DIR names another folder")?;
     // Before anything is written: the port may be taken.
     let wraps = !args.command.is_empty();
     let any = SocketAddr::new(ADDRESS.ip(), 0);
@@ -115,12 +129,15 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
         token.clone(),
     );
     let stop = CancellationToken::new();
+    // To the client, to ourselves, and from there on; and files of the store.
+    let places = ProcessLimits::now().clients(4, 256);
     // A command's own requests end with it.
     let grace = if wraps { Duration::ZERO } else { args.grace };
     let mut serving = JoinSet::new();
     serving.spawn(crate::serve::serve(
         Arc::clone(&server),
         listener,
+        places,
         stop.clone(),
         grace,
     ));
@@ -148,7 +165,16 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
         }
     };
     stop.cancel();
-    serving.join_all().await;
+    if wraps {
+        serving.join_all().await;
+    } else {
+        let mut signals = Signals::listen_to_all().context("cannot listen to signals")?;
+        say(global, "requests in flight may end; Ctrl-C again ends them");
+        tokio::select! {
+            _ = serving.join_all() => {}
+            _ = signals.next() => {}
+        }
+    }
     inside.close().await;
     if code.is_ok() {
         say(global, summary(&server));

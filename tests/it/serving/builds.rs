@@ -104,6 +104,32 @@ fn what_two_commands_have_fetched_serves_others_with_nobody_upstream() {
 }
 
 #[test]
+fn an_upstream_that_cannot_be_asked_is_refused_by_name() {
+    let sandbox = Sandbox::new();
+    for (upstream, told) in [
+        (
+            "htp://a.example",
+            "--upstream: htp://a.example is no http or https URL",
+        ),
+        ("off", "--upstream=off has no module proxy"),
+        ("direct", "--upstream=direct has no module proxy"),
+    ] {
+        let flags = [
+            "serve",
+            "--store",
+            "store",
+            "--upstream",
+            upstream,
+            "--",
+            "true",
+        ];
+        let output = run(sandbox.modtape(flags), GO_LIMIT);
+        assert_eq!(output.status.code(), Some(125), "{}", output.stderr);
+        assert!(output.stderr.contains(told), "{}", output.stderr);
+    }
+}
+
+#[test]
 fn a_checksum_database_without_a_key_is_refused_as_go_refuses_it() {
     let sandbox = Sandbox::new();
     for (gosumdb, told) in [
