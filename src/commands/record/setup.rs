@@ -89,22 +89,28 @@ pub(super) fn policy(
     named: BTreeSet<String>,
     tunnel: BTreeSet<String>,
 ) -> Policy {
-    let mut intercept: BTreeSet<String> = DEFAULT_HOSTS.map(str::to_owned).into();
-    intercept.extend(GoProxy::parse(session.go.get("GOPROXY")).hosts());
-    let sumdb = session.go.get("GOSUMDB").parse::<GoSumDb>().ok();
-    intercept.extend(sumdb.and_then(|sumdb| sumdb.host()));
-    intercept.extend(named);
-    // Whatever its port: a name is on the list.
-    let normal = |host: String| {
-        let target = Target::with_default_port(&host, 443);
-        target.ok().map(|target| target.host().to_owned())
-    };
+    let [goproxy, gosumdb] = ["GOPROXY", "GOSUMDB"].map(|name| session.go.get(name));
+    let intercept = intercepted(goproxy, gosumdb, named);
     Policy {
-        intercept: intercept.into_iter().filter_map(normal).collect(),
+        intercept,
         intercept_all: args.intercept_all,
         tunnel,
         others: Others::Tunnel,
     }
+}
+
+/// The hosts that are intercepted: those of Go's own module proxy and checksum database, those of the settings,
+/// whatever their ports, and those that flags `named`.
+fn intercepted(goproxy: &str, gosumdb: &str, named: BTreeSet<String>) -> BTreeSet<String> {
+    let sumdb = gosumdb.parse::<GoSumDb>().ok();
+    let set = GoProxy::parse(goproxy).hosts().into_iter();
+    let set = set.chain(sumdb.and_then(|sumdb| sumdb.host()));
+    let without_port = set.filter_map(|host| {
+        let target = Target::with_default_port(&host, 443);
+        target.ok().map(|target| target.host().to_owned())
+    });
+    let own = DEFAULT_HOSTS.map(str::to_owned).into_iter();
+    own.chain(without_port).chain(named).collect()
 }
 
 /// What of the command's requests passes a gateway by, in words.
@@ -271,4 +277,29 @@ pub(in crate::commands) fn open(manifest: &Manifest, clock: Clock) -> Open {
 /// The wall clock when the monotonic clock was at 0.
 fn wall(clock: Clock) -> String {
     wall_text(OffsetDateTime::from(clock.wall_start())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_intercepted_whatever_their_port_and_family() {
+        let flags = ["2001:db8::1", "[::1]", "Git.Example."].map(str::to_owned);
+        let named = hosts("--intercept", &flags).unwrap();
+        let goproxy = "https://[2001:db8::2]:8443,https://b.example:4443/path,direct";
+        let gosumdb = "sum.example+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+        let found = intercepted(goproxy, gosumdb, named);
+        for host in [
+            "2001:db8::1",
+            "::1",
+            "git.example",
+            "2001:db8::2",
+            "b.example",
+            "sum.example",
+            "proxy.golang.org",
+        ] {
+            assert!(found.contains(host), "{host}: {found:?}");
+        }
+    }
 }
