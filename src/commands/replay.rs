@@ -15,7 +15,7 @@ use super::network::Network;
 use super::record::RunContext;
 use super::runtime::{Stop, block_on};
 use super::selection::{defects, resolve};
-use super::session::{Parts, Session};
+use super::session::{Parts, Purpose, Session};
 use crate::child::{self, Remembered};
 use crate::cli::{Global, OnMiss, ReplayArgs};
 use crate::diagnose::rerun::{self, COLD, Rerun};
@@ -72,7 +72,11 @@ pub(super) async fn replay(
     context: RunContext,
 ) -> Result<i32, Failure> {
     let roots = args.dial.upstream_ca.clone();
-    let mut session = Session::open(&args.run, &args.command, roots, false).await?;
+    // What is recorded without one was asked as go has it by default.
+    let recorded = (!args.keep_env).then(|| recording.manifest().go_env.get("GOPROXY"));
+    let goproxy = recorded.map(|it| it.map_or("", String::as_str));
+    let purpose = Purpose::Replaying { goproxy };
+    let mut session = Session::open(&args.run, &args.command, roots, purpose).await?;
     // Before anything is said: nobody else may write to the recording.
     let locked = match args.on_miss {
         OnMiss::Record => Some(lock(&recording)?),

@@ -16,7 +16,7 @@ use super::failure::{Failure, USAGE, exit_code};
 use super::naming::Naming;
 use super::runtime::block_on;
 use super::seal::seal;
-use super::session::{Parts, Session, running};
+use super::session::{Parts, Purpose, Session, running};
 use crate::capture::KeyLogs;
 use crate::child::is_go;
 use crate::cli::{Global, Mode, RecordArgs, SealArgs};
@@ -94,7 +94,8 @@ pub(super) async fn record(
 ) -> Result<Closed, Failure> {
     let extra_roots = args.upstream.dial.upstream_ca.clone();
     let intercepts = args.intercept_all || !flags.intercept.is_empty() || !flags.tunnel.is_empty();
-    let mut session = Session::open(&args.run, &args.command, extra_roots, intercepts).await?;
+    let purpose = Purpose::Recording { intercepts };
+    let mut session = Session::open(&args.run, &args.command, extra_roots, purpose).await?;
     if let Some(folder) = context.folder {
         session.run_in(folder);
     }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::variables::{Variables, user_file};
-pub(in crate::commands) use self::way::Way;
+pub(in crate::commands) use self::way::{Purpose, Way};
 
 use self::listeners::Listeners;
 use self::namespace::{Entered, Entering};
@@ -147,13 +147,12 @@ const TIMED_OUT: i32 = 124;
 
 impl Session {
     /// Binds the listener, reads the roots and asks the go command for its settings. Invalid
-    /// settings fail here, before anything is written. `intercepts` says that the user wants connections
-    /// intercepted.
+    /// settings fail here, before anything is written.
     pub(super) async fn open(
         run: &RunArgs,
         command: &[OsString],
         extra_roots: Vec<PathBuf>,
-        intercepts: bool,
+        purpose: Purpose<'_>,
     ) -> Result<Self, Failure> {
         let token = token::required(run)?;
         let variables = Variables::read();
@@ -174,7 +173,7 @@ impl Session {
             }
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
-        let way = Way::of(run, &go, &variables, intercepts || run.netns);
+        let way = Way::of(run, &go, &variables, purpose)?;
         // A gateway for containers runs where no go is.
         let go = match way.mode.is_gateway() {
             true => go.or_by_environment(&variables.go),

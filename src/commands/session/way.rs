@@ -1,8 +1,22 @@
 //! How the command's requests reach modtape, where the user has left that open.
 
+use anyhow::anyhow;
+
 use super::variables::Variables;
 use crate::child::GoFacts;
 use crate::cli::{Mode, RunArgs};
+use crate::commands::failure::{Advise as _, Failure, USAGE};
+use crate::gomod::GoProxy;
+
+/// What requests are for, as far as their way depends on it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commands) enum Purpose<'a> {
+    /// They are recorded. Connections can be intercepted in one mode only: `intercepts` says that the user
+    /// wants it.
+    Recording { intercepts: bool },
+    /// They are answered from a recording, with its GOPROXY, or with the user's own.
+    Replaying { goproxy: Option<&'a str> },
+}
 
 /// The mode that is used, and why it is that one.
 #[derive(Debug, Clone)]
@@ -15,18 +29,44 @@ pub(in crate::commands) struct Way {
 }
 
 impl Way {
-    /// What is asked for, or what fits the system, the go command and its settings. Connections can be
-    /// intercepted in one mode only: `intercepts` says that the user wants it.
-    pub(super) fn of(run: &RunArgs, go: &GoFacts, variables: &Variables, intercepts: bool) -> Self {
+    /// What is asked for, or what fits the system, the go command and its settings.
+    ///
+    /// An error is one of usage: what a replay has to answer must not pass it by.
+    pub(super) fn of(
+        run: &RunArgs,
+        go: &GoFacts,
+        variables: &Variables,
+        purpose: Purpose<'_>,
+    ) -> Result<Self, Failure> {
         let ignored = variables.why_untrusted(go);
-        match run.mode {
-            Mode::Auto => Self::fitting(ignored, intercepts),
-            mode => Self {
+        let past = match purpose {
+            // Whatever a command in a namespace connects to arrives.
+            Purpose::Replaying { .. } if run.netns => None,
+            Purpose::Replaying { goproxy } => past_proxies(goproxy.unwrap_or(go.get("GOPROXY"))),
+            Purpose::Recording { .. } => None,
+        };
+        Ok(match (run.mode, past) {
+            (Mode::Auto, Some(why)) => Self {
+                mode: Mode::Gateway,
+                why: Some(format!("{why}; git is not seen")),
+                is_trusted: ignored.is_none(),
+            },
+            (Mode::Mitm, Some(why)) => {
+                let error = Err(anyhow!("--mode mitm would not see all requests: {why}"));
+                let error =
+                    error.help("--mode gateway sees it, and is what a replay without --mode uses");
+                return error.map_err(|error| Failure::new(USAGE, error));
+            }
+            (Mode::Auto, None) => {
+                let intercepts = matches!(purpose, Purpose::Recording { intercepts: true });
+                Self::fitting(ignored, intercepts || run.netns)
+            }
+            (mode, _) => Self {
                 mode,
                 is_trusted: mode != Mode::Mitm || ignored.is_none(),
                 why: ignored.filter(|_| mode == Mode::Mitm),
             },
-        }
+        })
     }
 
     /// `ignored` says why the go command would not trust our root.
@@ -65,9 +105,31 @@ impl Way {
     }
 }
 
+/// Why requests to these module proxies reach no proxy, if some do not.
+fn past_proxies(goproxy: &str) -> Option<String> {
+    let hosts = GoProxy::parse(goproxy).loopback_hosts();
+    let hosts = (!hosts.is_empty()).then(|| hosts.join(", "))?;
+    Some(format!(
+        "GOPROXY is on loopback ({hosts}), which go asks past every proxy"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn go_asks_what_is_on_loopback_past_every_proxy() {
+        let why = "GOPROXY is on loopback (127.0.0.1:4080), which go asks past every proxy";
+        for (goproxy, expected) in [
+            ("http://127.0.0.1:4080,direct", Some(why)),
+            ("https://proxy.golang.org|http://127.0.0.1:4080", Some(why)),
+            ("https://proxy.golang.org,direct", None),
+            ("off", None),
+        ] {
+            assert_eq!(past_proxies(goproxy).as_deref(), expected, "{goproxy}");
+        }
+    }
 
     fn old() -> Option<String> {
         crate::child::ignores_ssl_cert_file("macos", "go1.24.11", "")
