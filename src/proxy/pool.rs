@@ -34,6 +34,10 @@ const LOOK: Duration = Duration::from_secs(30);
 /// has sent its first packet three times by then (RFC 6298 section 2).
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How many dials to an origin go on at once without the requests that began them, as those of net/http do: no more, so
+/// that a client that gives up and asks again, over and over, holds no sockets.
+const ORPHANS: usize = 8;
+
 /// Scheme, host and port of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
@@ -97,6 +101,8 @@ struct State {
     is_http1: bool,
     /// How many dials are under way.
     dials: usize,
+    /// How many of them go on without the request that began them.
+    orphans: usize,
     /// When the last of them began.
     last_dial: Timestamp,
 }
@@ -119,6 +125,10 @@ pub(super) struct Lease(Arc<Pooled>);
 /// A dial that is under way, until it is over.
 struct Dial {
     shelf: Arc<Shelf>,
+    /// Why it failed, if it did.
+    failed: Option<String>,
+    /// It goes on without its request.
+    is_orphan: bool,
 }
 
 /// The dial that a request has begun. It goes on without the request, which takes what comes first.
@@ -154,8 +164,12 @@ impl Pool {
         loop {
             let changed = shelf.changed.notified();
             tokio::pin!(changed);
-            // What changes from now on is noticed.
-            changed.as_mut().enable();
+            // Whoever takes only what is dialled for it keeps no other from being woken.
+            let takes_free = lost.is_none() || !shelf.is_http1();
+            if takes_free {
+                // What changes from now on is noticed.
+                changed.as_mut().enable();
+            }
             if let Some(lease) = free() {
                 shelf.pass_on();
                 return Ok(upstreams.reuse(origin, lease, own.is_some()));
@@ -174,7 +188,7 @@ impl Pool {
             let outcome = tokio::select! {
                 biased;
                 outcome = &mut own.outcome => outcome,
-                () = changed => continue,
+                () = changed, if takes_free => continue,
             };
             let outcome = outcome.unwrap_or_else(|_| {
                 // The run is over.
@@ -193,7 +207,7 @@ impl Pool {
     /// Dials beside the request that asks for it, which may be served by another connection meanwhile.
     fn dial(
         &self,
-        dial: Dial,
+        mut dial: Dial,
         upstreams: &Arc<Upstreams>,
         origin: &Origin,
         entry: &Entry,
@@ -214,8 +228,10 @@ impl Pool {
                 }
             };
             let unwanted = async {
-                context.stop.cancelled().await;
                 asks.closed().await;
+                if dial.goes_on() {
+                    context.stop.cancelled().await;
+                }
             };
             let dialled = tokio::select! {
                 dialled = asker.dial(dialer, &origin, &hear) => dialled,
@@ -227,7 +243,7 @@ impl Pool {
                     Ok((lease, Box::new(journey)))
                 }
                 Err(error) => {
-                    dial.shelf.fails(&error);
+                    dial.fails(&error);
                     Err(error)
                 }
             };
@@ -271,6 +287,7 @@ impl Pool {
                 open: Vec::new(),
                 is_http1: !origin.is_secure,
                 dials: 0,
+                orphans: 0,
                 last_dial: Timestamp::default(),
             }),
             redial: Redial::default(),
@@ -399,6 +416,8 @@ impl Shelf {
         state.last_dial = now;
         Some(Dial {
             shelf: Arc::clone(self),
+            failed: None,
+            is_orphan: false,
         })
     }
 
@@ -406,18 +425,33 @@ impl Shelf {
     fn patience(&self) -> Timestamp {
         self.lock().last_dial + PATIENCE
     }
+}
 
-    /// A dial failed. Those who wait for it are told where there is no connection.
-    fn fails(&self, error: &NotConnected) {
-        if self.lock().open.is_empty() {
-            self.redial.fails(chain(&error.why));
-        }
+impl Dial {
+    fn fails(&mut self, error: &NotConnected) {
+        self.failed = Some(chain(&error.why));
+    }
+
+    /// Whether it goes on without its request, which took another connection or was given up.
+    fn goes_on(&mut self) -> bool {
+        let mut state = self.shelf.lock();
+        self.is_orphan = state.orphans < ORPHANS;
+        state.orphans += usize::from(self.is_orphan);
+        self.is_orphan
     }
 }
 
 impl Drop for Dial {
     fn drop(&mut self) {
-        self.shelf.lock().dials -= 1;
+        let mut state = self.shelf.lock();
+        state.dials -= 1;
+        state.orphans -= usize::from(self.is_orphan);
+        // Those who wait are told of the last failure: as long as there is another dial, that one may succeed.
+        let is_last = state.dials == 0 && state.open.is_empty();
+        if let Some(why) = self.failed.take().filter(|_| is_last) {
+            self.shelf.redial.fails(why);
+        }
+        drop(state);
         self.shelf.changed.notify_waiters();
     }
 }
