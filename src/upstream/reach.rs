@@ -5,6 +5,7 @@
 //! dialled. If one of them is refused, the name is refused.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::private;
@@ -120,7 +121,8 @@ impl Reach {
         };
         let is_exposed =
             exposed.ports.contains(&address.port()) || exposed.targets.contains(target);
-        match is_exposed || !is_of_this_machine(canonical(address.ip())) {
+        let ip = canonical(address.ip());
+        match is_exposed || !(ip.is_loopback() || own_address(ip).is_some()) {
             true => Ok(()),
             false => Err(Barred::Host),
         }
@@ -184,22 +186,113 @@ fn is_at(own: SocketAddr, ip: IpAddr, port: u16) -> bool {
         }
 }
 
-/// `this machine` if `ip` is one of its addresses, else `None`.
-///
-/// Only a local address can be bound, unless the system allows any (`ip_nonlocal_bind`): then an
-/// address that no machine has can be bound too, and the test says nothing.
+/// `this machine` if `ip` is one of its addresses, or may be, else `None`.
 fn own_address(ip: IpAddr) -> Option<&'static str> {
+    (whose(ip) != Whose::Others).then_some("this machine")
+}
+
+/// Whether `ip` is known to be an address of this machine.
+pub(crate) fn is_of_this_machine(ip: IpAddr) -> bool {
+    ip.is_loopback() || whose(ip) == Whose::Ours
+}
+
+/// Whose an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    Others,
+    /// It could not be found out.
+    Unknown,
+}
+
+/// Only a local address can be bound, unless the system allows any (`ip_nonlocal_bind`): then an
+/// address that no machine has can be bound too, and the routes are asked.
+fn whose(ip: IpAddr) -> Whose {
     let nobodys: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
         IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
     };
-    let binds = |ip: IpAddr| UdpSocket::bind((ip, 0)).is_ok();
-    (binds(ip) && !binds(nobodys)).then_some("this machine")
+    let bind = |ip: IpAddr| UdpSocket::bind((ip, 0)).map(drop);
+    match (bind(ip), bind(nobodys)) {
+        (Err(error), _) => of_failed_bind(&error),
+        (Ok(()), Err(_)) => Whose::Ours,
+        (Ok(()), Ok(())) => routes::whose(ip),
+    }
 }
 
-/// Whether `ip` is an address of this machine.
-pub(crate) fn is_of_this_machine(ip: IpAddr) -> bool {
-    ip.is_loopback() || own_address(ip).is_some()
+/// A lack of descriptors or memory, for example, says nothing of the address.
+fn of_failed_bind(error: &io::Error) -> Whose {
+    let has_no_family = error.raw_os_error() == Some(NO_FAMILY);
+    match error.kind() == io::ErrorKind::AddrNotAvailable || has_no_family {
+        true => Whose::Others,
+        false => Whose::Unknown,
+    }
+}
+
+/// `EAFNOSUPPORT`: this machine has no address of the family.
+const NO_FAMILY: i32 = match () {
+    #[cfg(unix)]
+    () => rustix::io::Errno::AFNOSUPPORT.raw_os_error(),
+    #[cfg(not(unix))]
+    () => 10047,
+};
+
+#[cfg(target_os = "linux")]
+mod routes {
+    //! Where the kernel sends packets for an address (rtnetlink(7)).
+
+    use std::io;
+    use std::net::IpAddr;
+
+    use super::Whose;
+    use crate::netlink::{Netlink, attribute};
+
+    /// `RTM_GETROUTE`
+    const GET_ROUTE: u16 = 26;
+    /// `RTA_DST`
+    const DESTINATION: u16 = 1;
+    /// `RTN_LOCAL`
+    const LOCAL: u8 = 2;
+    /// The length of `struct rtmsg`, bytes.
+    const FIXED: usize = 12;
+    /// Where its `rtm_type` is.
+    const TYPE: usize = 7;
+
+    pub(super) fn whose(ip: IpAddr) -> Whose {
+        match kind(ip) {
+            Ok(Some(LOCAL)) => Whose::Ours,
+            Ok(Some(_)) => Whose::Others,
+            Err(error) if error.kind() == io::ErrorKind::NetworkUnreachable => Whose::Others,
+            Ok(None) | Err(_) => Whose::Unknown,
+        }
+    }
+
+    /// The type of the route to `ip`.
+    fn kind(ip: IpAddr) -> io::Result<Option<u8>> {
+        // AF_INET and AF_INET6.
+        let (family, octets) = match ip {
+            IpAddr::V4(ip) => (2, ip.octets().to_vec()),
+            IpAddr::V6(ip) => (10, ip.octets().to_vec()),
+        };
+        let mut question = vec![0; FIXED];
+        question[0] = family;
+        question[1] = u8::try_from(octets.len() * 8).unwrap_or(u8::MAX);
+        attribute(&mut question, DESTINATION, &octets);
+        let answer = Netlink::open(None)?.ask(GET_ROUTE, &question)?;
+        Ok(answer.get(TYPE).copied())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod routes {
+    use std::net::IpAddr;
+
+    use super::Whose;
+
+    /// No system but Linux lets every address be bound.
+    pub(super) fn whose(_: IpAddr) -> Whose {
+        Whose::Unknown
+    }
 }
 
 fn is_localhost(host: &str) -> bool {
@@ -248,6 +341,28 @@ mod tests {
             Err(Barred::Own) => "ours",
             Err(Barred::Private { is, .. }) => is,
             Err(Barred::Host) => "of the host",
+        }
+    }
+
+    #[test]
+    fn a_bind_that_failed_for_want_of_something_says_nothing_of_the_address() {
+        let of = |kind: io::ErrorKind| of_failed_bind(&kind.into());
+        assert_eq!(of(io::ErrorKind::AddrNotAvailable), Whose::Others);
+        let no_family = io::Error::from_raw_os_error(NO_FAMILY);
+        assert_eq!(of_failed_bind(&no_family), Whose::Others);
+        assert_eq!(of(io::ErrorKind::OutOfMemory), Whose::Unknown);
+        assert_eq!(of(io::ErrorKind::PermissionDenied), Whose::Unknown);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_routes_know_the_addresses_of_this_machine() {
+        for (ip, expected) in [
+            ("127.0.0.1", Whose::Ours),
+            ("127.9.9.9", Whose::Ours),
+            ("192.0.2.1", Whose::Others),
+        ] {
+            assert_eq!(routes::whose(ip.parse().unwrap()), expected, "{ip}");
         }
     }
 
