@@ -4,8 +4,8 @@
 //! while the connection is served, and what it says stands in the record of the connection's end.
 //!
 //! The system's resolver blocks a thread for each name, and may for half a minute where no server
-//! answers. So each pair of a name and an address is looked up once, few are at once, and after many no
-//! further ones are.
+//! answers. So each pair of a name and an address is looked up once (again only some time after that failed), few are
+//! at once, and after many no further ones are.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +27,9 @@ const AT_ONCE: usize = 8;
 /// How many pairs are looked up in all.
 const IN_ALL: usize = 2_000;
 
+/// How long a lookup that failed is not done again: its cause may be one of a moment.
+const FAILED_FOR: Duration = Duration::from_secs(10);
+
 /// How many addresses of a name a note tells.
 const TOLD_ADDRESSES: usize = 4;
 
@@ -35,7 +38,7 @@ const TOLD_ADDRESSES: usize = 4;
 pub(super) struct NameChecks {
     places: Arc<Semaphore>,
     // A std Mutex: held for a map operation, never across an await.
-    verdicts: Mutex<HashMap<Pair, Verdict>>,
+    verdicts: Arc<Mutex<HashMap<Pair, Verdict>>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -61,7 +64,7 @@ impl Default for NameChecks {
     fn default() -> Self {
         Self {
             places: Arc::new(Semaphore::new(AT_ONCE)),
-            verdicts: Mutex::default(),
+            verdicts: Arc::default(),
             tasks: Mutex::default(),
         }
     }
@@ -131,6 +134,7 @@ impl NameChecks {
         verdicts.insert(pair.clone(), verdict.clone());
         drop(verdicts);
         let places = Arc::clone(&self.places);
+        let known = Arc::clone(&self.verdicts);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
@@ -148,16 +152,28 @@ impl NameChecks {
                 None => None,
             };
             let is_under_way = place.is_some() && found.is_none();
+            let has_failed = !matches!(found, Some(Ok(_)));
             let mute = || Err(format!("the resolver did not answer within {patience:?}"));
             let note = pair.note(found.unwrap_or_else(mute));
             if let Some(note) = &note {
                 tracing::debug!(target: "modtape::connection", %note, "name");
             }
             tell.send_replace(Some(note.map(Arc::from)));
-            if is_under_way {
-                // Its thread is taken until it ends, and so is its place.
-                let _ = look_up.await;
-            }
+            let ends = async {
+                if is_under_way {
+                    // Its thread is taken until it ends, and so is its place.
+                    let _ = look_up.await;
+                }
+                drop(place);
+            };
+            let forgets = async {
+                if has_failed {
+                    tokio::time::sleep(FAILED_FOR).await;
+                    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+                    known.remove(&pair);
+                }
+            };
+            tokio::join!(ends, forgets);
         });
         Some(verdict)
     }
@@ -198,7 +214,7 @@ impl Pair {
             ""
         };
         Some(format!(
-            "{host} leads to {told}{more}, and not to {original}, to which the client connected"
+            "modtape's resolver says that {host} leads to {told}{more}, and not to {original}, to which the client connected"
         ))
     }
 }
@@ -269,7 +285,7 @@ mod tests {
             assert_eq!(
                 told(verdict).await.as_deref(),
                 Some(
-                    "a.example leads to 192.0.2.7, and not to 192.0.2.1, to which the client connected"
+                    "modtape's resolver says that a.example leads to 192.0.2.7, and not to 192.0.2.1, to which the client connected"
                 )
             );
         }
@@ -279,6 +295,20 @@ mod tests {
             None
         );
         assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lookup_that_failed_is_done_again_after_some_seconds() {
+        let checks = NameChecks::default();
+        let fails = async { Err(String::from("no answer")) };
+        let failed = told(checks.verdict(pair("a.example"), PATIENCE, fails)).await;
+        assert!(failed.is_some_and(|note| note.ends_with("no answer")));
+        let right = || async { Ok(vec![([192, 0, 2, 1], 443).into()]) };
+        let early = told(checks.verdict(pair("a.example"), PATIENCE, right())).await;
+        assert!(early.is_some());
+        tokio::time::sleep(FAILED_FOR * 2).await;
+        let later = told(checks.verdict(pair("a.example"), PATIENCE, right())).await;
+        assert_eq!(later, None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -301,13 +301,17 @@ impl Redirected {
         let io = Prefixed::new(read.freeze(), io);
         let policy = &context.policy;
         let port = dialled.target.port();
+        let check = |dialled: &Dialled, host: &str| {
+            let names = &redirection.names;
+            names.begin(context, dialled, host)
+        };
         let mut sni = None;
         let named = match beginning {
             Beginning::Hello(client_hello) => {
                 let named = client_hello.server_name.clone();
                 let host = named.unwrap_or_else(|| dialled.target.host().to_owned());
                 if policy.intercepts(&host) {
-                    client.name_check = redirection.names.begin(context, &dialled, &host);
+                    client.name_check = check(&dialled, &host);
                     return Ok(Inside::Hello(Hello {
                         io,
                         host,
@@ -321,7 +325,7 @@ impl Redirected {
             }
             Beginning::Request(named) if named.port() == port => {
                 if policy.intercepts(named.host()) {
-                    client.name_check = redirection.names.begin(context, &dialled, named.host());
+                    client.name_check = check(&dialled, named.host());
                     return Ok(Inside::Clear(Clear::of(client, io, named, dialled).await));
                 }
                 client.captured.iter().for_each(Stream::hides);
@@ -332,8 +336,11 @@ impl Redirected {
                 None
             }
         };
-        // What was dialled stands beside it.
-        dialled.target = named.unwrap_or(dialled.target);
+        if let Some(named) = named {
+            client.name_check = check(&dialled, named.host());
+            // What was dialled stands beside it.
+            dialled.target = named;
+        }
         if dialled.upstream.is_some() {
             return Ok(Inside::Blind(Blind { io, sni, dialled }));
         }

@@ -125,7 +125,7 @@ fn no_request_waits_for_a_resolver_that_is_asked_about_its_name() {
             let _resolver = Resolver::on(resolver, [(HOST, known)]);
             let recording = inside.finish().await;
             let note = format!(
-                "{HOST} leads to 192.0.2.77, and not to {REMOTE}, to which the client connected"
+                "modtape's resolver says that {HOST} leads to 192.0.2.77, and not to {REMOTE}, to which the client connected"
             );
             assert_eq!(notes(&recording), [&note[..]; 3]);
         });
@@ -264,7 +264,7 @@ fn a_name_that_leads_elsewhere_is_said_and_vouches_for_nothing() {
                 let tried = &dial.tries[0];
                 assert_eq!(tried.addr, "192.0.2.1:443");
             }
-            let note = "proxy.golang.org leads to 192.0.2.77, and not to 192.0.2.1, to which the client connected";
+            let note = "modtape's resolver says that proxy.golang.org leads to 192.0.2.77, and not to 192.0.2.1, to which the client connected";
             assert_eq!(notes(&recorded.recording), [note; 2]);
         });
     });
