@@ -42,7 +42,9 @@ impl Way {
         let past = match purpose {
             // Whatever a command in a namespace connects to arrives.
             Purpose::Replaying { .. } if run.netns => None,
-            Purpose::Replaying { goproxy } => past_proxies(goproxy.unwrap_or(go.get("GOPROXY"))),
+            Purpose::Replaying { goproxy } => {
+                past_proxies(goproxy.unwrap_or_else(|| go.get("GOPROXY")))
+            }
             Purpose::Recording { .. } => None,
         };
         Ok(match (run.mode, past) {
