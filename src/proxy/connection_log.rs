@@ -4,6 +4,7 @@
 //! client, network, tls, error). Secrets are redacted first.
 
 use std::borrow::Cow;
+use std::sync::atomic::Ordering;
 
 use tracing::{Level, debug};
 
@@ -14,7 +15,7 @@ use crate::exchange::{
 };
 use crate::recording::format::{Connection, Event};
 use crate::redact::Redactor;
-use crate::upstream::Journey;
+use crate::upstream::{FailedLookup, Journey};
 
 /// How the setup of a connection went: done, or why not.
 pub(super) struct Setup<'a> {
@@ -79,6 +80,44 @@ impl Setup<'_> {
                 .filter(|_| self.error.is_some()),
         }
     }
+}
+
+/// Records a lookup since `started` that gave no address for a client, which connects to nothing then: a
+/// connection to `target` that was refused.
+pub(super) fn lookup_failed(
+    context: &Context,
+    started: Timestamp,
+    target: &Target,
+    failed: FailedLookup,
+) {
+    let now = context.clock.now();
+    let id = context.next_connection.fetch_add(1, Ordering::Relaxed) + 1;
+    let journey = Journey {
+        started,
+        dns_us: Some(now.micros_since(started)),
+        failure: Some(failed.reason),
+        ..Journey::default()
+    };
+    Setup {
+        id,
+        started,
+        mode: Mode::Refuse,
+        target: target.to_string().into(),
+        client: &ClientSide::default(),
+        journey: Some(&journey),
+        error: Some(&failed.why),
+        again: false,
+    }
+    .record(context);
+    let end = Closed {
+        id,
+        from_client_bytes: 0,
+        to_client_bytes: 0,
+        tunnel: false,
+        why: failed.why,
+        note: None,
+    };
+    closed(context, now, end);
 }
 
 /// Records the end of a connection, which was at `at`.

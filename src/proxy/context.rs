@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::Access;
+use super::connection_log;
 use super::fill::Fill;
 use super::limits::Deadlines;
 use super::live::Live;
@@ -17,13 +18,13 @@ use crate::ca::Leafs;
 use crate::capture::Capture;
 use crate::child::Repositories;
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{DialFailure, ExchangeId, Hex, STOPPED, SpanId, TraceId};
+use crate::exchange::{DialFailure, ExchangeId, Hex, STOPPED, SpanId, Target, TraceId};
 use crate::gomod::Base;
 use crate::recording::format::Event;
 use crate::recording::{BodySink, Recorder};
 use crate::redact::Redactor;
 use crate::replay::Replay;
-use crate::upstream::Dialer;
+use crate::upstream::{Dialer, FailedLookup};
 
 /// Who answers.
 pub enum Responder {
@@ -151,6 +152,11 @@ impl Context {
         if let Some(recorder) = &self.recorder {
             recorder.note(at, event);
         }
+    }
+
+    /// Records a lookup since `started` that gave no address for a client that would connect to `target`.
+    pub(crate) fn lookup_failed(&self, started: Timestamp, target: &Target, failed: FailedLookup) {
+        connection_log::lookup_failed(self, started, target, failed);
     }
 
     /// Runs a task until it is over, or until it was told to stop and has had its time.

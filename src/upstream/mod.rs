@@ -34,7 +34,7 @@ pub(crate) use reach::{Exposed, Named, canonical, is_of_this_machine};
 
 use crate::capture::{Capture, Stream, Wire};
 use crate::clock::Clock;
-use crate::exchange::{DialFailure, Phase, Target};
+use crate::exchange::{DialFailure, Phase, Target, chain};
 use crate::sockets::OwnSockets;
 use crate::tls::{ClientConfigs, Protocol, readable};
 use eyeballs::Race;
@@ -51,6 +51,14 @@ pub struct Limits {
 }
 
 /// Why there is no upstream connection; each variant is the step that failed.
+/// A lookup that gave no address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FailedLookup {
+    pub(crate) reason: DialFailure,
+    /// The resolver's error, in words.
+    pub(crate) why: String,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
     /// The name has no address.
@@ -421,7 +429,7 @@ impl Dialer {
     pub(crate) async fn host_addresses(
         &self,
         host: &Target,
-    ) -> Result<Option<Vec<IpAddr>>, DialFailure> {
+    ) -> Result<Option<Vec<IpAddr>>, FailedLookup> {
         let Settings {
             overrides, parents, ..
         } = &*self.settings;
@@ -432,7 +440,12 @@ impl Dialer {
         let found = tokio::net::lookup_host((format!("{}.", host.host()), host.port())).await;
         let addresses: Vec<_> = match found {
             Ok(found) => found.map(|address| address.ip()).collect(),
-            Err(error) => return Err(failure::of_lookup(&error)),
+            Err(source) => {
+                let reason = failure::of_lookup(&source);
+                let host = host.host().to_owned();
+                let why = chain(&DialError::Resolve { host, source });
+                return Err(FailedLookup { reason, why });
+            }
         };
         Ok(Some(addresses))
     }

@@ -14,7 +14,7 @@ mod vcs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use modtape::exchange::Mode;
+use modtape::exchange::{DialFailure, Mode};
 use modtape::recording::Recording;
 use modtape::recording::reader::ConnectionRow;
 

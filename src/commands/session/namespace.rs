@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use anyhow::anyhow;
 use tokio::net::TcpListener;
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::not_run;
 use crate::child::SpawnError;
+use crate::clock::Timestamp;
 use crate::commands::failure::{Advise as _, Failure, WRAPPER_FAILED};
 use crate::exchange::{DialFailure, Target};
 use crate::gomod::{DEFAULT_HOSTS, GoProxy};
@@ -26,7 +27,7 @@ use crate::proxy::{Context, Destinations, Entrance, Policy, Proxy, Redirection, 
 use crate::recording::format::Packets;
 use crate::replay::Replay;
 use crate::sockets::OwnSockets;
-use crate::upstream::{Dialer, Exposed, canonical};
+use crate::upstream::{Dialer, Exposed, FailedLookup, canonical};
 
 /// A namespace that the command is on its way into.
 pub(super) struct Entering {
@@ -316,10 +317,14 @@ impl Destinations for ByName {
 }
 
 /// Who says what becomes of a name.
-fn resolver(context: &Context, exposed: Exposed) -> Arc<dyn Resolve> {
+fn resolver(context: &Arc<Context>, exposed: Exposed) -> Arc<dyn Resolve> {
     match &context.responder {
         Responder::Upstream(dialer) => Arc::new(Asked(Lookups::of(Arc::new(Outside {
             dialer: dialer.clone().capturing(None),
+            failures: Arc::new(Failures {
+                context: Arc::downgrade(context),
+                search: search_list(&resolv_conf()),
+            }),
             exposed: Arc::new(
                 exposed
                     .targets
@@ -349,6 +354,7 @@ struct Asked(Lookups);
 /// The system's resolver, or nobody where the name is resolved elsewhere.
 struct Outside {
     dialer: Dialer,
+    failures: Arc<Failures>,
     /// The names of this machine that the user named: they lead out, also where they lead to loopback.
     exposed: Arc<BTreeSet<String>>,
 }
@@ -365,20 +371,59 @@ impl Resolve for Asked {
 impl Resolve for Outside {
     fn look_up(&self, name: String) -> LookingUp {
         let (dialer, exposed) = (self.dialer.clone(), Arc::clone(&self.exposed));
-        Box::pin(async move { ask(&dialer, &name, exposed.contains(&name)).await })
+        let failures = Arc::clone(&self.failures);
+        Box::pin(async move { ask(&dialer, &name, exposed.contains(&name), &failures).await })
     }
 }
 
-async fn ask(dialer: &Dialer, name: &str, leads_out: bool) -> Lookup {
+/// Records the lookups that failed.
+struct Failures {
+    // The journal ends with its last sender, and a lookup goes on after the session.
+    context: Weak<Context>,
+    /// The domains that resolvers try names with (resolv.conf(5)).
+    search: Vec<String>,
+}
+
+impl Failures {
+    /// Records one, unless a resolver may have made the name up from one of the command's.
+    fn record(&self, started: Option<Timestamp>, target: &Target, failed: FailedLookup) {
+        let Some((context, started)) = self.context.upgrade().zip(started) else {
+            return;
+        };
+        let name = target.host();
+        let is_known = context.policy.intercepted().any(|host| host == name);
+        if is_known || is_whole(name, &self.search) {
+            context.lookup_failed(started, target, failed);
+        }
+    }
+}
+
+/// Whether a name is that of a host with its domain, which is none of the `search` list.
+fn is_whole(name: &str, search: &[String]) -> bool {
+    let is_tried = |domain: &String| {
+        let rest = name.strip_suffix(&**domain);
+        rest.is_some_and(|rest| rest.ends_with('.'))
+    };
+    name.contains('.') && !search.iter().any(is_tried)
+}
+
+async fn ask(dialer: &Dialer, name: &str, leads_out: bool, failures: &Failures) -> Lookup {
     let Ok(target) = Target::new(name, 443) else {
         return Lookup::NotFound;
     };
+    let started = failures.context.upgrade().map(|it| it.clock.now());
     match dialer.host_addresses(&target).await {
         Ok(None) => Lookup::Found { v4: true, v6: true },
         Ok(Some(addresses)) if leads_out => found(&addresses),
         Ok(Some(addresses)) => of_addresses(&addresses),
-        Err(DialFailure::DnsNotFound) => Lookup::NotFound,
-        Err(_) => Lookup::Failed,
+        Err(failed) => {
+            let lookup = match failed.reason {
+                DialFailure::DnsNotFound => Lookup::NotFound,
+                _ => Lookup::Failed,
+            };
+            failures.record(started, &target, failed);
+            lookup
+        }
     }
 }
 

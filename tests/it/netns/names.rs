@@ -195,3 +195,47 @@ fn a_slow_resolver_is_seen_in_the_phase_of_each_dial() {
         assert!(dns.len() == 2 && dns.iter().all(is_slow), "{dns:?}");
     });
 }
+
+/// What a resolver makes of a name by its own list of domains is not what the command asked for.
+#[test]
+fn a_lookup_that_fails_is_a_dial_that_failed() {
+    let name = "netns::names::a_lookup_that_fails_is_a_dial_that_failed";
+    in_a_world(name, || {
+        sh("ip addr add 203.0.113.53/32 dev lo");
+        let resolver = Resolver::at("203.0.113.53:53".parse().expect("an address"));
+        resolver.set("there.example", Name::at([[203, 0, 113, 200].into()]));
+        let _etc = mount_etc(&[
+            (
+                "resolv.conf",
+                "nameserver 203.0.113.53\nsearch svc.cluster lan\noptions ndots:5\n",
+            ),
+            ("nsswitch.conf", "hosts: dns\n"),
+        ]);
+        for user in USERS {
+            let sandbox = Sandbox::new();
+            let script = "getent hosts there.example gone.example gone; exit 1";
+            let args = ["record", "--netns", "-o", "one", "--", "sh", "-c", script];
+            let output = run(user.modtape(&sandbox, &args), LIMIT);
+            assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+            let told = "problem: gone.example cannot be looked up: Name or service not known";
+            assert!(output.stderr.contains(told), "{user:?}: {}", output.stderr);
+            let recording = recorded(&sandbox, "one");
+            let dials: Vec<_> = recording
+                .connections()
+                .flat_map(ConnectionRow::dials)
+                .collect();
+            assert!(!dials.is_empty());
+            for dial in dials {
+                assert_eq!(
+                    (&*dial.target, dial.mode, dial.reason),
+                    (
+                        "gone.example:443",
+                        Mode::Refuse,
+                        Some(DialFailure::DnsNotFound)
+                    )
+                );
+                assert!(dial.dns_us.is_some() && dial.connect_us.is_none());
+            }
+        }
+    });
+}

@@ -35,15 +35,21 @@ fn git_over_ssh_is_a_tunnel_to_the_name_of_its_server() {
             let expected = "v1.0.0\n1\nresolve hostname nobody.corp\n";
             assert_eq!(output.stdout, expected, "{user:?}: {}", output.stderr);
             let recording = recorded(&sandbox, "one");
-            let tunnels: Vec<_> = recording.connections().collect();
+            let opened = recording
+                .connections()
+                .filter_map(|connection| connection.opened.as_ref());
+            let (tunnels, failed): (Vec<_>, Vec<_>) =
+                opened.partition(|opened| opened.mode == Mode::Tunnel);
             assert_eq!(tunnels.len(), 2, "{user:?}");
             for tunnel in tunnels {
-                let opened = tunnel.opened.as_ref().expect("it was opened");
-                assert_eq!(
-                    (opened.mode, &*opened.target),
-                    (Mode::Tunnel, "git.corp:22")
-                );
-                assert_eq!(opened.error, None);
+                assert_eq!(&*tunnel.target, "git.corp:22");
+                assert_eq!(tunnel.error, None);
+            }
+            // The lookup of a name that nobody has.
+            assert!(!failed.is_empty(), "{user:?}");
+            for lookup in failed {
+                assert_eq!(&*lookup.target, "nobody.corp:443", "{user:?}");
+                assert_eq!(lookup.mode, Mode::Refuse);
             }
             // A replay has no server to lead it to.
             let args = [
