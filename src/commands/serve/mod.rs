@@ -52,7 +52,7 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
     let variables = Variables::read();
     let clock = Clock::start();
     ProcessLimits::now().raise_descriptors();
-    let go = variables.go_settings().await;
+    let go = variables.go_settings_of(&args.command).await;
     let goproxy = args
         .upstream
         .as_deref()

@@ -123,8 +123,15 @@ impl Variables {
     /// The settings that the go command has in the current folder, as it tells them itself; where no go command
     /// can be asked, what the environment says, or else the file of `go env -w`.
     pub(crate) async fn go_settings(&self) -> GoFacts {
-        let mut facts = match go_for(None, self.path.as_ref()) {
-            Some(go) => GoFacts::ask(&go, None, self.go("GOTOOLCHAIN")).await,
+        self.go_settings_of(&[]).await
+    }
+
+    /// The same of a command, and in the folder that it changes to.
+    pub(crate) async fn go_settings_of(&self, command: &[OsString]) -> GoFacts {
+        let program = command.first().map(OsString::as_os_str);
+        let folder = child::folder_of(command);
+        let mut facts = match go_for(program, self.path.as_ref()) {
+            Some(go) => GoFacts::ask(&go, folder.as_deref(), self.go("GOTOOLCHAIN")).await,
             None => GoFacts::defaults(String::from("there is no go command on the PATH")),
         };
         if facts.defaults_because.is_none() {

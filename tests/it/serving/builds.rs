@@ -38,7 +38,9 @@ fn hello_is_tidied_cold_warm_and_with_nobody_upstream() {
             assert_eq!(output.stdout, "");
             output
         };
-        tidy();
+        let cold = tidy();
+        // The go.mod of the project tells what go will ask for.
+        assert!(cold.stderr.contains(" of them ahead"), "{}", cold.stderr);
         let served = origin.requests().len();
         assert!(served > 0);
         // Tiles of the largest tree may still be asked for, but no module.
