@@ -52,3 +52,30 @@ fn a_gateway_fills_a_recording_and_needs_nobody_then() {
     tidy(&[]);
     assert_eq!(origin.requests().len(), filled);
 }
+
+#[test]
+fn a_goproxy_on_loopback_is_replayed_by_a_gateway() {
+    const GOPROXY: &str = "http://127.0.0.1:9";
+    let sandbox = Sandbox::new();
+    let origin = Origin::builder(Content::default()).start();
+    let mut recorded = record(&sandbox, &origin, &["true"]);
+    recorded.env("GOPROXY", GOPROXY);
+    run(recorded, LIMIT).expect_success();
+    let replay = |flags: &[&str]| {
+        let mut replay = sandbox.modtape(["replay", "one"]);
+        replay.args(flags).args(["--", "sh", "-c", "echo $GOPROXY"]);
+        run(replay, LIMIT)
+    };
+    let why = "GOPROXY is on loopback (127.0.0.1:9), which go asks past every proxy";
+    let auto = replay(&[]).expect_success();
+    let told = format!("mode gateway: {why}");
+    assert!(auto.stderr.contains(&told), "{}", auto.stderr);
+    assert_ne!(auto.stdout.trim(), GOPROXY);
+    let mitm = replay(&["--mode", "mitm"]);
+    assert!(
+        !mitm.status.success() && mitm.stdout.is_empty(),
+        "{}",
+        mitm.stderr
+    );
+    assert!(mitm.stderr.contains(why), "{}", mitm.stderr);
+}
