@@ -65,7 +65,8 @@ impl Way {
             Self::Mitm => &["--mode", "mitm"],
             Self::Gateway => &["--mode", "gateway"],
             Self::Transparent => &["--mode", "transparent"],
-            Self::Netns => &["--netns"],
+            // The origin is on this machine, of which a command reaches what is named.
+            Self::Netns => &["--netns", "--host-port", "443"],
         }
     }
 

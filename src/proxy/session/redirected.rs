@@ -61,6 +61,9 @@ impl Destinations for Addresses {
 /// What a listener has to know whose connections the kernel redirects.
 pub struct Redirection {
     destinations: Arc<dyn Destinations>,
+    /// Whether `destinations` knows the names that the clients looked up: then nobody else is asked about one that
+    /// is only relayed.
+    knows_names: bool,
     /// Our own connections, which may be redirected by mistake.
     sockets: OwnSockets,
     /// Our listeners.
@@ -77,6 +80,7 @@ impl Redirection {
     pub fn new(listeners: Vec<SocketAddr>, sockets: OwnSockets) -> Self {
         Self {
             destinations: Arc::new(Addresses),
+            knows_names: false,
             sockets,
             listeners,
             from: Vec::new(),
@@ -91,11 +95,12 @@ impl Redirection {
         Self { from, ..self }
     }
 
-    /// Addresses lead where `destinations` says.
+    /// Addresses lead where `destinations` says, which knows the names that they were told for.
     #[must_use]
     pub(crate) fn leading(self, destinations: Arc<dyn Destinations>) -> Self {
         Self {
             destinations,
+            knows_names: true,
             ..self
         }
     }
@@ -337,7 +342,9 @@ impl Redirected {
             }
         };
         if let Some(named) = named {
-            client.name_check = check(&dialled, named.host());
+            if !redirection.knows_names {
+                client.name_check = check(&dialled, named.host());
+            }
             // What was dialled stands beside it.
             dialled.target = named;
         }

@@ -224,11 +224,9 @@ fn a_program_that_takes_its_time_is_told_of_and_on_record() {
     let Ending::Aborted(abort) = exchanges(&recording).remove(0).ending else {
         panic!("it has an end");
     };
-    assert!(
-        abort
-            .why
-            .starts_with("the client closed its connection: the request had waited ")
-    );
+    // The recorder is told to end, and the client has left: either may be seen first.
+    let waited = ": the request had waited ";
+    assert!(abort.why.contains(waited), "{}", abort.why);
     assert!(abort.why.ends_with(&who), "{}", abort.why);
 }
 
