@@ -253,7 +253,9 @@ fn of_several_modes_the_newest_recorder_that_has_what_is_asked_for_is_meant() {
     let told = "the recorder of intercepting is not redirected to";
     assert!(output.stderr.contains(told), "{}", output.stderr);
     let of_mode = |name, mode| {
-        let modtape = sandbox.modtape(["record", "-o", name, "--mode", mode]);
+        let mut modtape = sandbox.modtape(["record", "-o", name, "--mode", mode]);
+        // Without a go command it takes go's defaults, whatever the one of this machine says.
+        modtape.env("PATH", sandbox.path());
         let recorder = Spawned::start(modtape);
         recorder.wait_for_stderr("modtape env");
         recorder
