@@ -49,7 +49,8 @@ use crate::gomod::{
     ZIP_LIMIT, redirect_target,
 };
 use crate::proxy::{
-    Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Token, Windows,
+    Access, Context, Deadlines, Entrance, ID_FIELD, Live, NAME, Others, Policy, Proxy, Responder,
+    Token, Windows,
 };
 use crate::recording::Recorder;
 use crate::redact::Redactor;
@@ -291,10 +292,10 @@ impl Client {
             let to = response.headers().get(LOCATION);
             let to = to.filter(|_| reads && response.status().is_redirection());
             let to = to.and_then(|to| redirect_target(&from, to.to_str().ok()?));
-            let is_ours = response.headers().contains_key(OWN);
+            let is_ours = response.headers().contains_key(ID_FIELD);
             let said = let_pass(response.into_body(), is_ours, limit).await?;
             if is_ours {
-                let said = said.strip_prefix("modtape: ").unwrap_or(&said);
+                let said = said.strip_prefix(NAME).unwrap_or(&said);
                 anyhow::bail!(said.trim_end().to_owned());
             }
             // What cannot be followed is the client's to judge.
@@ -356,9 +357,6 @@ pub(super) async fn some_at_once<T: Send + 'static>(
         }
     }
 }
-
-/// Marks an answer that our own proxy made.
-const OWN: &str = "x-modtape-id";
 
 /// The longest reason that is kept, bytes.
 const REASON: usize = 4096;

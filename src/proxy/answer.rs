@@ -14,7 +14,10 @@ use crate::git::{RESULT, error_line};
 use crate::tls::Protocol;
 
 /// Stands in front of every reason, so that it is not taken for the origin's.
-const NAME: &str = "modtape: ";
+pub(crate) const NAME: &str = "modtape: ";
+
+/// The header field that our own answers to exchanges have: the exchange's number.
+pub(crate) const ID_FIELD: &str = "x-modtape-id";
 
 /// The text of a 407.
 const CHALLENGE: &str = "this proxy wants its token: \
@@ -152,7 +155,7 @@ impl Answer {
 pub(super) async fn own(ticket: Ticket, status: StatusCode, text: &str) -> Response<Outgoing> {
     let mut answer = Answer::new(status, &ticket.redacted(text));
     let id = HeaderValue::from(ticket.id);
-    answer.fields.insert("x-modtape-id", id);
+    answer.fields.insert(ID_FIELD, id);
     let is_head = ticket.is_head();
     answer.record(ticket).await;
     answer.in_answer_to(is_head)
@@ -166,7 +169,7 @@ pub(super) async fn refuse_git(ticket: Ticket, text: &str) -> Response<Outgoing>
     let mut fields = HeaderMap::new();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(RESULT));
     fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    fields.insert("x-modtape-id", HeaderValue::from(ticket.id));
+    fields.insert(ID_FIELD, HeaderValue::from(ticket.id));
     let answer = Answer {
         status: StatusCode::OK,
         reason: None,

@@ -44,6 +44,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub use access::Access;
 pub(crate) use access::Token;
+pub(crate) use answer::{ID_FIELD, NAME};
 pub use context::{Context, Responder};
 pub(crate) use fill::{Fetch, Fetching, Fill, Filled};
 pub use gateway::Gateway;

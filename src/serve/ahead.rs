@@ -111,13 +111,12 @@ impl Ahead {
                 Obtained::Growing(following) => following.flight.ended().await.is_ok(),
                 Obtained::Failed(_) => false,
             };
-            if !is_there {
-                // It may be asked for again.
-                ahead.made().items.remove(&path);
-            }
             if is_there {
                 ahead.fetched.fetch_add(1, Ordering::Relaxed);
                 ahead.note(&path, |item| item.is_there = true);
+            } else {
+                // It may be asked for again.
+                ahead.made().items.remove(&path);
             }
         });
     }

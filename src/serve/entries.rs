@@ -174,8 +174,19 @@ impl Entries {
         Said::Nothing(failure)
     }
 
+    /// Asks an entry once. A text is read to its end, since one that breaks off may be whole another time.
+    async fn attempt(&self, entry: &Entry, item: &Item) -> Result<Came, Failure> {
+        if let Some(database) = item.route.sumdb.as_deref() {
+            self.find_database(entry, database).await?;
+        }
+        let response = self.upstream.get(entry.place, item.path()).await?;
+        if response.status() == StatusCode::OK && !item.is_zip() {
+            return text(item, response.into_body()).await.map(Came::Text);
+        }
+        Ok(Came::Response(response))
+    }
+
     async fn ask_entry(&self, entry: &Entry, item: &Item) -> Said {
-        let database = item.route.sumdb.as_deref();
         let breaker = entry.breaker(item);
         if !breaker.admits(self.clock.now()) {
             let why = "gave no answer a moment ago, and is left alone for up to 20 s";
@@ -183,27 +194,11 @@ impl Entries {
         }
         let mut again = 0;
         loop {
-            let found = match database {
-                Some(database) => self.find_database(entry, database).await,
-                None => Ok(()),
-            };
-            let response = match found {
-                Ok(()) => self.upstream.get(entry.place, item.path()).await,
-                Err(failure) => Err(failure),
-            };
-            let response = match response {
-                Ok(response) if response.status() == StatusCode::OK && !item.is_zip() => {
-                    let text = text(item, response.into_body()).await;
-                    text.map(Said::Text)
-                }
-                Ok(response) => Ok(Said::Zip(response)),
-                Err(failure) => Err(failure),
-            };
-            let response = match response {
-                Ok(Said::Zip(response)) => response,
-                Ok(said) => {
+            let response = match self.attempt(entry, item).await {
+                Ok(Came::Response(response)) => response,
+                Ok(Came::Text(text)) => {
                     breaker.answered();
-                    return said;
+                    return Said::Text(text);
                 }
                 // What was silent once is not waited for again.
                 Err(failure) if failure.status == StatusCode::GATEWAY_TIMEOUT || again == AGAIN => {
@@ -270,6 +265,14 @@ impl Entries {
     }
 }
 
+/// What comes of one attempt.
+enum Came {
+    /// A text, whole.
+    Text(Bytes),
+    /// A zip that comes, or what is no answer.
+    Response(Response<Incoming>),
+}
+
 impl Entry {
     fn breaker(&self, item: &Item) -> &Breaker {
         match item.route.sumdb {
@@ -279,7 +282,7 @@ impl Entry {
     }
 }
 
-/// Reads a text. One that breaks off may be whole another time.
+/// Reads a text.
 async fn text(item: &Item, body: Incoming) -> Result<Bytes, Failure> {
     let limit = usize::try_from(TEXT_LIMIT).unwrap_or(usize::MAX);
     let text = Limited::new(body, limit).collect().await;

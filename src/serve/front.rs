@@ -16,12 +16,10 @@ use super::item::{Item, Life};
 use super::server::{Obtained, Server, Source};
 use crate::clock::Clock;
 use crate::gomod::Kind;
+use crate::proxy::NAME;
 
 /// Says which tier answered.
 const CACHE: &str = "x-modtape-cache";
-
-/// Stands in front of every reason, so that it is not taken for the upstream's.
-const NAME: &str = "modtape: ";
 
 /// Answers a request.
 pub(super) async fn respond<B>(

@@ -11,9 +11,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::failure::Failure;
 use crate::exchange::chain;
-
-/// Marks an answer that the gateway made itself.
-const OWN: &str = "x-modtape-id";
+use crate::proxy::{ID_FIELD, NAME};
 
 /// How much is read of what an answer other than 200 says, bytes.
 const REASON: usize = 4096;
@@ -51,12 +49,12 @@ impl Upstream {
         let response = self.client.request(request).await;
         let response = response.map_err(|error| Failure::bad_gateway(chain(&error)))?;
         // It says itself that it relays the checksum database, where the entry does not.
-        if !response.headers().contains_key(OWN) || response.status() == StatusCode::OK {
+        if !response.headers().contains_key(ID_FIELD) || response.status() == StatusCode::OK {
             return Ok(response);
         }
         let status = response.status();
         let said = said(response).await;
-        let why = said.strip_prefix("modtape: ").unwrap_or(&said);
+        let why = said.strip_prefix(NAME).unwrap_or(&said);
         let why = why.lines().next().unwrap_or_default().to_owned();
         Err(match status {
             StatusCode::GATEWAY_TIMEOUT => Failure::timeout(why),
