@@ -5,7 +5,7 @@
 //! modules that are private.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
@@ -30,10 +30,6 @@ pub(super) struct Ahead {
     places: Semaphore,
     // A std Mutex: held for operations on the map, never across an await.
     made: Mutex<Made>,
-    /// Items that were fetched ahead.
-    pub(super) fetched: AtomicU64,
-    /// Those of them that somebody asked for.
-    pub(super) used: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -54,8 +50,6 @@ impl Ahead {
         Self {
             places: Semaphore::new(AT_ONCE),
             made: Mutex::default(),
-            fetched: AtomicU64::new(0),
-            used: AtomicU64::new(0),
         }
     }
 
@@ -112,8 +106,8 @@ impl Ahead {
                 Obtained::Failed(_) => false,
             };
             if is_there {
-                ahead.fetched.fetch_add(1, Ordering::Relaxed);
-                ahead.note(&path, |item| item.is_there = true);
+                server.counts.ahead.fetch_add(1, Ordering::Relaxed);
+                Self::note(&server, &path, |item| item.is_there = true);
             } else {
                 // It may be asked for again.
                 ahead.made().items.remove(&path);
@@ -127,13 +121,16 @@ impl Ahead {
     }
 
     /// A client asks for an item.
-    pub(super) fn asked(&self, item: &Item) {
-        self.note(item.path(), |item| item.is_asked_for = true);
+    pub(super) fn asked(server: &Server, item: &Item) {
+        Self::note(server, item.path(), |item| item.is_asked_for = true);
     }
 
     /// Notes something of an item, and counts it once it is of use.
-    fn note(&self, path: &str, change: impl FnOnce(&mut Use)) {
-        let mut made = self.made();
+    fn note(server: &Server, path: &str, change: impl FnOnce(&mut Use)) {
+        let Some(ahead) = &server.ahead else {
+            return;
+        };
+        let mut made = ahead.made();
         let Some(item) = made.items.get_mut(path) else {
             return;
         };
@@ -141,7 +138,7 @@ impl Ahead {
         let was = is_of_use(item);
         change(item);
         if !was && is_of_use(item) {
-            self.used.fetch_add(1, Ordering::Relaxed);
+            server.counts.used.fetch_add(1, Ordering::Relaxed);
         }
     }
 

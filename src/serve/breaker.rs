@@ -44,9 +44,15 @@ impl Breaker {
         is_due
     }
 
-    /// The upstream answered, whatever it was.
-    pub(super) fn answered(&self) {
-        *self.state() = State::default();
+    /// The upstream answered, whatever it was. Says whether that is news.
+    pub(super) fn answered(&self) -> bool {
+        let was = std::mem::take(&mut *self.state());
+        !was.open_for.is_zero()
+    }
+
+    /// Whether its upstream is left alone.
+    pub(super) fn is_open(&self) -> bool {
+        !self.state().open_for.is_zero()
     }
 
     /// The upstream gave no answer. Says whether that is news.
@@ -90,7 +96,7 @@ mod tests {
         assert!(!breaker.admits(at(135)) && breaker.admits(at(136)));
         breaker.failed(at(136));
         assert!(!breaker.admits(at(155)) && breaker.admits(at(156)));
-        breaker.answered();
+        assert!(breaker.is_open() && breaker.answered() && !breaker.answered());
         assert!(breaker.admits(at(156)));
     }
 }

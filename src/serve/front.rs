@@ -65,10 +65,16 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>) -> Response<Sent>
         }
         "/healthz" => return said(StatusCode::OK, "it runs"),
         "/readyz" => {
-            return match server.tiers.is_ready().await {
-                true => said(StatusCode::OK, "it runs, and its store takes files"),
-                false => said(StatusCode::SERVICE_UNAVAILABLE, "its store takes no files"),
+            let states = server.tiers.states().await;
+            let tiers = states.map(|(tier, is_used)| match is_used {
+                true => format!("{tier}: ok"),
+                false => format!("{tier}: left out"),
+            });
+            let status = match states.iter().all(|(_, is_used)| *is_used) {
+                true => StatusCode::OK,
+                false => StatusCode::SERVICE_UNAVAILABLE,
             };
+            return said(status, &tiers.join("\n"));
         }
         _ => {}
     }

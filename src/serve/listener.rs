@@ -8,8 +8,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::front::respond;
 use super::server::Server;
@@ -26,10 +27,11 @@ const STREAMS: u32 = 250;
 /// How long to wait after an accept that failed, for want of descriptors as a rule.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// Serves clients until `stop` is cancelled; then requests in flight may take so long to end.
-/// `places` is how many are served at once; others wait in the kernel's queue.
+/// Serves clients until `stop` is cancelled; then requests in flight may take so long to end. Each request is
+/// answered by the server that is there when it comes.
+/// `places` is how many clients are served at once; others wait in the kernel's queue.
 pub(crate) async fn serve(
-    server: Arc<Server>,
+    server: watch::Receiver<Arc<Server>>,
     listener: TcpListener,
     places: usize,
     stop: CancellationToken,
@@ -49,6 +51,7 @@ pub(crate) async fn serve(
         .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(60));
     let connections = GracefulShutdown::new();
+    let (clients, ended) = (TaskTracker::new(), CancellationToken::new());
     loop {
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await;
@@ -66,10 +69,14 @@ pub(crate) async fn serve(
             () = stop.cancelled() => break,
         };
         let _ = stream.set_nodelay(true);
-        let own = Arc::clone(&server);
-        let service = service_fn(move |request| respond(Arc::clone(&own), client, request));
+        let own = server.clone();
+        let service = service_fn(move |request| {
+            let now = Arc::clone(&own.borrow());
+            respond(now, client, request)
+        });
         let (builder, watcher) = (builder.clone(), connections.watcher());
-        server.spawn(async move {
+        let stopped = ended.clone();
+        clients.spawn(stopped.run_until_cancelled_owned(async move {
             let _place = place;
             // How a connection ends is its client's matter.
             // hyper waits for the first byte for ever.
@@ -77,9 +84,11 @@ pub(crate) async fn serve(
                 let connection = builder.serve_connection(TokioIo::new(stream), service);
                 let _ = watcher.watch(connection).await;
             }
-        });
+        }));
     }
     drop(listener);
     let _ = tokio::time::timeout(grace, connections.shutdown()).await;
-    server.close().await;
+    ended.cancel();
+    clients.close();
+    clients.wait().await;
 }

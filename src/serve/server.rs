@@ -37,7 +37,7 @@ const LAST: Duration = Duration::from_secs(2);
 /// A module proxy.
 #[derive(Debug)]
 pub(crate) struct Server {
-    pub(super) tiers: Tiers,
+    pub(super) tiers: Arc<Tiers>,
     pub(super) truth: Truth,
     /// What fetches ahead; `None` if nothing does.
     pub(super) ahead: Option<Ahead>,
@@ -46,7 +46,7 @@ pub(crate) struct Server {
     entries: Entries,
     flights: Flights,
     pub(super) clock: Clock,
-    counts: Counts,
+    pub(super) counts: Arc<Counts>,
     /// Who asks upstream waits for a place.
     outgoing: Semaphore,
     /// Owns every task.
@@ -55,14 +55,34 @@ pub(crate) struct Server {
     stop: CancellationToken,
 }
 
-/// What a server has done so far.
+/// What a server is made of.
+pub(crate) struct Parts {
+    pub(crate) clock: Clock,
+    pub(crate) tiers: Arc<Tiers>,
+    /// What it has done so far: one that takes another's place goes on counting.
+    pub(crate) counts: Arc<Counts>,
+    /// The entries that are asked, in this order.
+    pub(crate) goproxy: GoProxy,
+    /// How they are asked.
+    pub(crate) upstream: Upstream,
+    /// What comes is held against it.
+    pub(crate) truth: Truth,
+    /// Whether it fetches before it is asked.
+    pub(crate) is_ahead: bool,
+    /// What paths have to begin with.
+    pub(crate) token: Option<Token>,
+}
+
+/// What was done so far.
 #[derive(Debug, Default)]
-struct Counts {
+pub(crate) struct Counts {
     hits: AtomicU64,
     joined: AtomicU64,
     misses: AtomicU64,
     requests: AtomicU64,
     bytes: AtomicU64,
+    pub(super) ahead: AtomicU64,
+    pub(super) used: AtomicU64,
 }
 
 /// The same, at one moment.
@@ -82,6 +102,21 @@ pub(crate) struct Done {
     pub(crate) ahead: u64,
     /// Those of them that somebody asked for later.
     pub(crate) used: u64,
+}
+
+impl Counts {
+    pub(crate) fn now(&self) -> Done {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Done {
+            hits: read(&self.hits),
+            joined: read(&self.joined),
+            misses: read(&self.misses),
+            requests: read(&self.requests),
+            bytes: read(&self.bytes),
+            ahead: read(&self.ahead),
+            used: read(&self.used),
+        }
+    }
 }
 
 /// Where an answer comes from, in the words of `X-Modtape-Cache`.
@@ -125,26 +160,17 @@ pub(super) struct Following {
 type Obtaining = Pin<Box<dyn Future<Output = Obtained> + Send>>;
 
 impl Server {
-    /// A server that keeps answers in `tiers`, asks the entries of `goproxy` through `upstream`, and holds what comes
-    /// against `truth`.
-    pub(crate) fn new(
-        clock: Clock,
-        tiers: Tiers,
-        goproxy: &GoProxy,
-        upstream: Upstream,
-        truth: Truth,
-        is_ahead: bool,
-        token: Option<Token>,
-    ) -> Arc<Self> {
+    /// A server that serves nobody yet.
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
-            tiers,
-            truth,
-            ahead: is_ahead.then(Ahead::new),
-            token,
-            entries: Entries::new(goproxy, upstream, clock),
+            tiers: parts.tiers,
+            truth: parts.truth,
+            ahead: parts.is_ahead.then(Ahead::new),
+            token: parts.token,
+            entries: Entries::new(&parts.goproxy, parts.upstream, parts.clock),
             flights: Flights::default(),
-            clock,
-            counts: Counts::default(),
+            clock: parts.clock,
+            counts: parts.counts,
             outgoing: Semaphore::new(OUTGOING),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -169,21 +195,6 @@ impl Server {
         self.tasks.wait().await;
     }
 
-    /// What it has done so far.
-    pub(crate) fn done(&self) -> Done {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let counts = &self.counts;
-        Done {
-            hits: read(&counts.hits),
-            joined: read(&counts.joined),
-            misses: read(&counts.misses),
-            requests: read(&counts.requests),
-            bytes: read(&counts.bytes),
-            ahead: self.ahead.as_ref().map_or(0, |it| read(&it.fetched)),
-            used: self.ahead.as_ref().map_or(0, |it| read(&it.used)),
-        }
-    }
-
     /// A path without the token that it begins with; `None` if it has none and needs one.
     pub(super) fn admits<'a>(&self, path: &'a str) -> Option<&'a str> {
         let Some(token) = &self.token else {
@@ -199,9 +210,7 @@ impl Server {
 
     /// Answers a client.
     pub(super) async fn answer(self: &Arc<Self>, item: Item) -> Obtained {
-        if let Some(ahead) = &self.ahead {
-            ahead.asked(&item);
-        }
+        Ahead::asked(self, &item);
         let obtained = self.obtain(item).await;
         let source = match &obtained {
             Obtained::Whole(_, source) => *source,

@@ -1,19 +1,22 @@
 //! Where answers are kept, in the order in which they are asked for.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tempfile::NamedTempFile;
 
 use super::answer::{Answer, Content, FRESH, Proof};
 use super::disk::Disk;
+use super::guard::Guard;
 use super::memory::Memory;
 use crate::clock::Clock;
 
 /// How long a disk may take before a request goes on without it.
 const DISK: Duration = Duration::from_secs(2);
+
+/// Jobs on the disk at once: what hangs holds so many threads, and no more.
+const DISK_JOBS: usize = 64;
 
 /// Where an answer came from, in the words of `X-Modtape-Cache`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,28 +35,31 @@ impl Tier {
 }
 
 /// All tiers. What one cannot do is said once, and the build goes on.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Tiers {
     memory: Memory,
     disk: Disk,
+    reads: Guard,
+    /// Apart, since a full disk can still be read.
+    writes: Guard,
     /// Bytes that the disk may have.
     most: u64,
     /// Bytes that were written since the disk was last looked through.
-    written: Arc<AtomicU64>,
-    /// The disk has failed, and that was said.
-    is_told: Arc<AtomicBool>,
+    written: AtomicU64,
 }
 
 impl Tiers {
     /// Memory, and a disk that may have so many bytes.
-    pub(crate) fn new(memory: Memory, disk: Disk, most: u64) -> Self {
+    pub(crate) fn new(clock: Clock, memory: Memory, disk: Disk, most: u64) -> Self {
+        let guard = |what| Guard::new(clock, what, DISK, DISK_JOBS);
         Self {
             memory,
             disk,
+            reads: guard("reading from the store"),
+            writes: guard("writing to the store"),
             most,
             // It is looked through with the first answer.
-            written: Arc::new(AtomicU64::new(most)),
-            is_told: Arc::default(),
+            written: AtomicU64::new(most),
         }
     }
 
@@ -66,8 +72,8 @@ impl Tiers {
                 return Some((answer, Tier::Memory));
             }
         }
-        let (disk, name) = (self.disk.clone(), path.to_owned());
-        let answer = self.on_disk(move || disk.get(&name)).await??;
+        let name = path.to_owned();
+        let answer = self.read(move |disk| disk.get(&name)).await?;
         self.memory.put(path, &answer);
         Some((answer, Tier::Disk))
     }
@@ -83,10 +89,10 @@ impl Tiers {
         let Content::Bytes(body) = &answer.content else {
             return;
         };
-        let (disk, path) = (self.disk.clone(), path.to_owned());
-        let (answer, body): (Answer, Bytes) = (answer.clone(), body.clone());
+        let (path, answer, body) = (path.to_owned(), answer.clone(), body.clone());
         let bytes = body.len() as u64;
-        self.on_disk(move || disk.put(&path, &answer, &body)).await;
+        self.write(move |disk| disk.put(&path, &answer, &body))
+            .await;
         self.wrote(bytes);
     }
 
@@ -99,9 +105,9 @@ impl Tiers {
         sha256: [u8; 32],
     ) {
         let bytes = answer.bytes();
-        let (disk, path, answer) = (self.disk.clone(), path.to_owned(), answer.clone());
-        let put = move || disk.put_file(&path, &answer, body, &sha256);
-        self.on_disk(put).await;
+        let (path, answer) = (path.to_owned(), answer.clone());
+        self.write(move |disk| disk.put_file(&path, &answer, body, &sha256))
+            .await;
         self.wrote(bytes);
     }
 
@@ -129,51 +135,57 @@ impl Tiers {
 
     /// The versions of a module that can be served whole.
     pub(super) async fn whole_versions(&self, folder: &str) -> Vec<String> {
-        let (disk, folder) = (self.disk.clone(), folder.to_owned());
-        let versions = self.on_disk(move || disk.whole_versions(&folder)).await;
-        versions.unwrap_or_default()
+        let folder = folder.to_owned();
+        let versions = self.read(move |disk| disk.whole_versions(&folder).map(Some));
+        versions.await.unwrap_or_default()
     }
 
     /// A file for a body that is coming.
     pub(super) async fn begin(&self) -> Option<NamedTempFile> {
-        let disk = self.disk.clone();
-        match self.on_disk(move || disk.begin()).await {
+        match self.write(Disk::begin).await {
             Some(file) => Some(file),
-            None => self.on_disk(Disk::begin_elsewhere).await,
+            None => tokio::task::spawn_blocking(Disk::begin_elsewhere)
+                .await
+                .ok()?
+                .ok(),
         }
     }
 
     /// The widest kept version of a tile, if it is as wide as `least`.
     pub(super) async fn wider_tile(&self, folder: &str, least: u16) -> Option<String> {
-        let (disk, folder) = (self.disk.clone(), folder.to_owned());
-        self.on_disk(move || disk.wider_tile(&folder, least))
-            .await?
+        let folder = folder.to_owned();
+        self.read(move |disk| disk.wider_tile(&folder, least)).await
     }
 
-    /// Whether the store takes files.
-    pub(super) async fn is_ready(&self) -> bool {
-        let disk = self.disk.clone();
-        self.on_disk(move || disk.begin()).await.is_some()
+    /// Each tier that can fail, and whether it is used at the moment.
+    pub(super) async fn states(&self) -> [(&'static str, bool); 2] {
+        // A folder that was not written to for long is tried.
+        let is_written = self.write(Disk::begin).await.is_some();
+        [("reads", !self.reads.is_left_out()), ("writes", is_written)]
     }
 
-    /// Does something on the disk, on a thread where it holds nobody up.
-    async fn on_disk<T: Send + 'static>(
+    /// Reads from the disk. What is damaged is none, and is said each time.
+    async fn read<T: Send + 'static>(
         &self,
-        job: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+        job: impl FnOnce(&Disk) -> io::Result<Option<T>> + Send + 'static,
     ) -> Option<T> {
-        let job = tokio::task::spawn_blocking(job);
-        let failed: String = match tokio::time::timeout(DISK, job).await {
-            Ok(Ok(Ok(done))) => {
-                self.is_told.store(false, Ordering::Relaxed);
-                return Some(done);
+        let disk = self.disk.clone();
+        let job = move || match job(&disk) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(target: "modtape::serve", "the store: {error}");
+                Ok(None)
             }
-            Ok(Ok(Err(error))) => error.to_string(),
-            Ok(Err(panicked)) => panicked.to_string(),
-            Err(_) => format!("it takes longer than {} s", DISK.as_secs()),
+            done => done,
         };
-        if !self.is_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(target: "modtape::serve", "the store: {failed}");
-        }
-        None
+        self.reads.run_blocking(job).await?
+    }
+
+    /// Writes to the disk.
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Disk) -> io::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let disk = self.disk.clone();
+        self.writes.run_blocking(move || job(&disk)).await
     }
 }

@@ -1,6 +1,7 @@
 //! `modtape serve`: a module proxy that keeps what it has fetched.
 
 mod gateway;
+mod running;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -12,25 +13,24 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::gateway::InProcess;
-use super::dialling;
-use super::failure::{self, Advise as _, Failure, USAGE};
+use self::running::{Fixed, Plan};
+use super::failure::{self, Advise as _, Failure};
 use super::session::{Variables, token};
 use crate::child::{self, Environment, GoFacts, ProcessLimits, Signals};
 use crate::cli::{Global, ServeArgs};
 use crate::clock::Clock;
 use crate::files::read_small;
-use crate::gomod::{Base, GoProxy, ProxyTarget, Separator, TEXT_LIMIT, go_words};
+use crate::gomod::{GoProxy, ProxyTarget, Separator, TEXT_LIMIT, go_words};
 use crate::proxy::Token;
 use crate::recording::MainModule;
 use crate::redact::url_without_secrets;
-use crate::serve::{Disk, Memory, Server, Tiers, Truth, Upstream};
+use crate::serve::{Disk, Done, Memory, Server, Tiers};
 use crate::terminal::words::{count, size};
 use crate::terminal::{say, say_always};
-use crate::tls::{RootSources, Roots};
 
 /// Where it listens if nothing else is said; with a command, on a free port.
 const ADDRESS: SocketAddr =
@@ -47,49 +47,11 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure
 }
 
 async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let usage = |error| Failure::new(USAGE, error);
-    let token = token::of_flags(&args.token, args.listen.as_slice())?;
     let variables = Variables::read();
     let clock = Clock::start();
     ProcessLimits::now().raise_descriptors();
     let go = variables.go_settings_of(&args.command).await;
-    let goproxy = args
-        .upstream
-        .as_deref()
-        .unwrap_or_else(|| go.get("GOPROXY"));
-    let list = GoProxy::parse(goproxy);
-    let asked = match args.offline {
-        true => GoProxy::parse(""),
-        false => list.clone(),
-    };
-    let named = match &args.upstream {
-        Some(_) => "--upstream",
-        None => "GOPROXY",
-    };
-    let is_askable = |url: &str| Base::of(url).is_some();
-    if let Some(url) = list.urls().find(|url| !is_askable(url))
-        && args.upstream.is_some()
-    {
-        let url = url_without_secrets(url);
-        let message = anyhow::anyhow!("{named}: {url} is no http or https URL");
-        return Err(usage(message));
-    }
-    if !args.offline && list.urls().next().is_none() {
-        let message = anyhow::anyhow!("{named}={goproxy} has no module proxy to fetch from");
-        return Err::<_, _>(message)
-            .help("--upstream https://proxy.golang.org names one")
-            .map_err(usage);
-    }
-    let truth = Truth::new(go.get("GOSUMDB"), go.get("GONOSUMDB"));
-    let truth = truth.map_err(|why| usage(anyhow::anyhow!(why)))?;
-    let dial = &args.dial;
-    let overrides = dialling::overrides(dial).map_err(usage)?;
-    let parents = dialling::parents(dial, &variables).map_err(usage)?;
-    let roots = Roots::load(&RootSources {
-        file: variables.ssl_cert_file.clone(),
-        dirs: variables.ssl_cert_dir.clone(),
-        extra: dial.upstream_ca.clone(),
-    });
+    let plan = Plan::of(args, &variables, &go)?;
     let store = match &args.store {
         Some(store) => store.clone(),
         None => default_store(&variables)?,
@@ -97,7 +59,6 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
     let disk = Disk::open(&store)
         .with_context(|| format!("cannot keep anything in {}", store.display()))
         .help("--store DIR names another folder")?;
-    // Before anything is written: the port may be taken.
     let wraps = !args.command.is_empty();
     let any = SocketAddr::new(ADDRESS.ip(), 0);
     let address = args.listen.unwrap_or(if wraps { any } else { ADDRESS });
@@ -106,58 +67,47 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
         .with_context(|| format!("cannot listen on {address}"))
         .help("--listen 127.0.0.1:0 takes a free port")?;
     let address = listener.local_addr()?;
-
-    let outgoing = gateway::Outgoing {
+    let fixed = Fixed {
         clock,
-        goproxy,
-        go: &go,
-        variables: &variables,
-        overrides,
-        parents,
-        roots: roots?,
-        idle: args.upstream_idle_timeout,
-        own: address,
+        variables,
+        go,
+        tiers: Arc::new(Tiers::new(
+            clock,
+            Memory::new(args.memory),
+            disk,
+            args.disk_max,
+        )),
+        counts: Arc::default(),
+        address,
     };
-    let inside = InProcess::start(outgoing).await?;
-    let server = Server::new(
-        clock,
-        Tiers::new(Memory::new(args.memory), disk, args.disk_max),
-        &asked,
-        Upstream::new(inside.base().to_owned()),
-        truth,
-        !args.no_ahead,
-        token.clone(),
-    );
+
+    let base = format!("http://{}", token::on_this_machine(address));
+    let base = token::on_path(&base, plan.token.as_ref().map(Token::secret));
+    let clients = goproxy_of_clients(&plan.list, &base);
+    let from = shown(&plan.list);
+    let running = plan.start(&fixed).await?;
     let stop = CancellationToken::new();
     // To the client, to ourselves, and from there on; and files of the store.
     let places = ProcessLimits::now().clients(4, 256);
     // A command's own requests end with it.
     let grace = if wraps { Duration::ZERO } else { args.grace };
+    let (_current, servers) = watch::channel(Arc::clone(&running.server));
     let mut serving = JoinSet::new();
     serving.spawn(crate::serve::serve(
-        Arc::clone(&server),
+        servers,
         listener,
         places,
         stop.clone(),
         grace,
     ));
-    let base = format!("http://{}", token::on_this_machine(address));
-    let base = token::on_path(&base, token.as_ref().map(Token::secret));
-    let clients = goproxy_of_clients(&list, &base);
     let code = match wraps {
         true => {
-            expect(&server, &args.command, &go);
+            expect(&running.server, &args.command, &fixed.go);
             wrapped(args, &clients).await
         }
         false => {
-            say(
-                global,
-                format!(
-                    "modules from {} are kept in {}",
-                    shown(&list),
-                    store.display()
-                ),
-            );
+            let kept = store.display();
+            say(global, format!("modules from {from} are kept in {kept}"));
             say_always(format!(
                 "use it: go env -w GOPROXY={clients}   (undo: go env -u GOPROXY)"
             ));
@@ -175,9 +125,9 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
             _ = signals.next() => {}
         }
     }
-    inside.close().await;
+    running.close().await;
     if code.is_ok() {
-        say(global, summary(&server));
+        say(global, summary(fixed.counts.now()));
     }
     code
 }
@@ -243,8 +193,7 @@ fn shown(list: &GoProxy) -> String {
 }
 
 /// What the cache was good for.
-fn summary(server: &Server) -> String {
-    let done = server.done();
+fn summary(done: Done) -> String {
     let answers = count(done.hits + done.joined + done.misses, "answer");
     let mut text = format!(
         "{answers}: {} from the cache, {} on their way, {} fetched; {} fetched ({})",

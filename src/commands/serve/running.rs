@@ -1,0 +1,139 @@
+//! What a server is made of: checked first, then started. A reload does both anew, with the same port and tiers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::gateway::{InProcess, Outgoing};
+use crate::child::GoFacts;
+use crate::cli::ServeArgs;
+use crate::clock::Clock;
+use crate::commands::dialling;
+use crate::commands::failure::{Advise as _, Failure, USAGE};
+use crate::commands::session::{Variables, token};
+use crate::gomod::{Base, GoProxy};
+use crate::proxy::Token;
+use crate::redact::url_without_secrets;
+use crate::serve::{Counts, Parts, Server, Tiers, Truth, Upstream};
+use crate::tls::{RootSources, Roots};
+use crate::upstream::{Overrides, ParentProxies};
+
+/// What stays as long as the process does.
+pub(super) struct Fixed {
+    pub(super) clock: Clock,
+    pub(super) variables: Variables,
+    pub(super) go: GoFacts,
+    pub(super) tiers: Arc<Tiers>,
+    pub(super) counts: Arc<Counts>,
+    /// Where clients are served.
+    pub(super) address: SocketAddr,
+}
+
+/// Settings that fit together. Nothing is started, and nothing was written.
+pub(super) struct Plan {
+    /// The upstream list, as it was given.
+    goproxy: String,
+    pub(super) list: GoProxy,
+    is_offline: bool,
+    truth: Truth,
+    overrides: Overrides,
+    parents: ParentProxies,
+    roots: Roots,
+    idle: Duration,
+    is_ahead: bool,
+    pub(super) token: Option<Token>,
+}
+
+/// A server, and the gateway through which it asks upstream.
+pub(super) struct Running {
+    pub(super) server: Arc<Server>,
+    inside: InProcess,
+}
+
+impl Plan {
+    /// Takes what the flags say, and Go's settings where they say nothing.
+    pub(super) fn of(
+        args: &ServeArgs,
+        variables: &Variables,
+        go: &GoFacts,
+    ) -> Result<Self, Failure> {
+        let usage = |error| Failure::new(USAGE, error);
+        let token = token::of_flags(&args.token, args.listen.as_slice())?;
+        let (named, goproxy) = match &args.upstream {
+            Some(upstream) => ("--upstream", upstream.as_str()),
+            None => ("GOPROXY", go.get("GOPROXY")),
+        };
+        let list = GoProxy::parse(goproxy);
+        if args.upstream.is_some()
+            && let Some(url) = list.urls().find(|url| Base::of(url).is_none())
+        {
+            let url = url_without_secrets(url);
+            let message = anyhow::anyhow!("{named}: {url} is no http or https URL");
+            return Err(usage(message));
+        }
+        if !args.offline && list.urls().next().is_none() {
+            let message = anyhow::anyhow!("{named}={goproxy} has no module proxy to fetch from");
+            return Err::<_, _>(message)
+                .help("--upstream https://proxy.golang.org names one")
+                .map_err(usage);
+        }
+        let truth = Truth::new(go.get("GOSUMDB"), go.get("GONOSUMDB"));
+        let truth = truth.map_err(|why| usage(anyhow::anyhow!(why)))?;
+        let dial = &args.dial;
+        let roots = Roots::load(&RootSources {
+            file: variables.ssl_cert_file.clone(),
+            dirs: variables.ssl_cert_dir.clone(),
+            extra: dial.upstream_ca.clone(),
+        });
+        Ok(Self {
+            goproxy: goproxy.to_owned(),
+            list,
+            is_offline: args.offline,
+            truth,
+            overrides: dialling::overrides(dial).map_err(usage)?,
+            parents: dialling::parents(dial, variables).map_err(usage)?,
+            roots: roots?,
+            idle: args.upstream_idle_timeout,
+            is_ahead: !args.no_ahead,
+            token,
+        })
+    }
+
+    /// Starts what it says.
+    pub(super) async fn start(self, fixed: &Fixed) -> anyhow::Result<Running> {
+        let inside = InProcess::start(Outgoing {
+            clock: fixed.clock,
+            goproxy: &self.goproxy,
+            go: &fixed.go,
+            variables: &fixed.variables,
+            overrides: self.overrides,
+            parents: self.parents,
+            roots: self.roots,
+            idle: self.idle,
+            own: fixed.address,
+        });
+        let inside = inside.await?;
+        let server = Server::new(Parts {
+            clock: fixed.clock,
+            tiers: Arc::clone(&fixed.tiers),
+            counts: Arc::clone(&fixed.counts),
+            goproxy: match self.is_offline {
+                true => GoProxy::parse(""),
+                false => self.list,
+            },
+            upstream: Upstream::new(inside.base().to_owned()),
+            truth: self.truth,
+            is_ahead: self.is_ahead,
+            token: self.token,
+        });
+        Ok(Running { server, inside })
+    }
+}
+
+impl Running {
+    /// Ends what is on its way.
+    pub(super) async fn close(self) {
+        self.server.close().await;
+        self.inside.close().await;
+    }
+}
