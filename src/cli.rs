@@ -113,6 +113,8 @@ pub(crate) enum Command {
     Replay(Box<ReplayArgs>),
     /// Serve modules to a team, or to one command: what was fetched once is kept, and served when nobody else answers
     Serve(Box<ServeArgs>),
+    /// Look after what `modtape serve` keeps
+    Cache(CacheArgs),
     /// Record and replay an embedded sample: no network, no Go needed
     Demo,
     /// Explain why a recorded command was slow or stuck
@@ -441,6 +443,37 @@ pub(crate) struct ServeArgs {
     /// The command to run with this GOPROXY
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// `modtape cache`
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub(crate) command: CacheCommand,
+}
+
+/// What to do with what `modtape serve` keeps.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Drop a module, a version, or what changes of it, wherever it is kept
+    Purge(PurgeArgs),
+}
+
+/// `modtape cache purge`
+#[derive(Debug, Args)]
+pub(crate) struct PurgeArgs {
+    /// MODULE drops all of a module, MODULE@VERSION one version or branch, MODULE@list and MODULE@latest which
+    /// versions there are
+    #[arg(value_name = "MODULE[@VERSION|@list|@latest]")]
+    pub(crate) module: String,
+    /// Folder where a server keeps answers; may be given several times [default: modtape/modules in your cache
+    /// folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `modtape replay`

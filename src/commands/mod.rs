@@ -4,6 +4,7 @@
 mod answers;
 mod appended_run;
 mod ca;
+mod cache;
 mod client;
 mod completions;
 mod demo;
@@ -98,6 +99,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Env(args) => env::run(args),
         Command::Status(args) => Ok(status::run(args, global)?),
         Command::Ca(args) => Ok(ca::run(args, global)?),
+        Command::Cache(args) => cache::run(args, global),
         Command::Why(args) => Ok(why::run(args, global)?),
         Command::Diff(args) => Ok(diff::run(args, global)?),
         Command::Verify(args) => verify::run(args, global),

@@ -5,13 +5,14 @@
 //! answers/github.com/!burnt!sushi/toml/@v/v1.3.2.mod   a line of JSON ([`Head`]), then the body if it is small
 //! bodies/ab/cdef…                                      a large body, by its SHA-256
 //! tmp/                                                 what is being written
+//! purges                                               what was dropped, a line each: servers that run read on in it
 //! ```
 //! Files are written beside and renamed, so that whoever reads sees them whole, or not at all: two processes
 //! may share the folder, and one that is killed leaves nothing but files in `tmp`. A file's time of modification is that
 //! of its last use, to the hour: what was not used for longest makes room.
 
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::answer::{Answer, Content, Proof};
+use super::purge::Purge;
 use crate::clock::Clock;
 
 /// The version of the layout: a folder of another one is not touched.
@@ -38,6 +40,18 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// What is still in `tmp` after that long was left by a process that was killed.
 const LEFT: Duration = Duration::from_secs(86_400);
+
+/// The longest list of purges, bytes; then it begins anew.
+const PURGES: u64 = 1 << 20;
+
+/// An answer that a purge has removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Removed {
+    /// Its path below a module proxy.
+    pub(crate) path: String,
+    /// Bytes of its body.
+    pub(crate) bytes: u64,
+}
 
 /// A folder of answers.
 #[derive(Debug, Clone)]
@@ -79,6 +93,14 @@ impl Disk {
         };
         disk.sweep();
         Ok(disk)
+    }
+
+    /// Opens a folder that there is; `None` if it holds no answers.
+    pub(crate) fn existing(folder: &Path) -> io::Result<Option<Self>> {
+        match folder.join(VERSION).join("answers").is_dir() {
+            true => Self::open(folder).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// A file for a body that is being written.
@@ -258,12 +280,8 @@ impl Disk {
 
     /// Whether an answer is there, and its body.
     fn is_whole(&self, answer: &Path) -> bool {
-        let mut head = String::new();
-        let read = File::open(answer).and_then(|file| BufReader::new(file).read_line(&mut head));
-        let head = read
-            .ok()
-            .and_then(|_| serde_json::from_str::<Head>(&head).ok());
-        head.is_some_and(|head| head.bytes <= INLINE || self.body_file(&head.sha256).is_file())
+        head_of(answer)
+            .is_some_and(|head| head.bytes <= INLINE || self.body_file(&head.sha256).is_file())
     }
 
     /// Removes what was not used for longest, until all files have `most` bytes or less. Returns how many bytes there
@@ -307,6 +325,102 @@ impl Disk {
         Ok((all, removed))
     }
 
+    /// Removes what a purge covers, with the bodies: another answer with the same body is fetched again.
+    pub(crate) fn purge(&self, purge: &Purge) -> io::Result<Vec<Removed>> {
+        let answers = self.root.join("answers");
+        let module = answers.join(purge.folder());
+        let mut files = vec![module.join("@latest")];
+        files.extend(files_in(&module.join("@v"))?);
+        let mut folders = vec![answers.join("sumdb")];
+        while let Some(folder) = folders.pop() {
+            let lookups = folder.join("lookup").join(purge.folder());
+            files.extend(
+                lookups
+                    .parent()
+                    .map(files_in)
+                    .transpose()?
+                    .unwrap_or_default(),
+            );
+            let below = files_and_folders(&folder)?.into_iter();
+            // Tiles are of no module, and the name of a database may have slashes.
+            let below = below.filter(|it| !it.ends_with("tile") && !it.ends_with("lookup"));
+            folders.extend(below.filter(|it| it.is_dir()));
+        }
+        let mut removed = Vec::new();
+        for file in files {
+            let path = file.strip_prefix(&answers).ok().and_then(Path::to_str);
+            if let Some(path) = path
+                && purge.covers(path)
+                && let Some(bytes) = self.remove(&file)?
+            {
+                let path = path.to_owned();
+                removed.push(Removed { path, bytes });
+            }
+        }
+        removed.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(removed)
+    }
+
+    /// Removes an answer and its body: how large that was, or `None` if there is no such answer.
+    fn remove(&self, answer: &Path) -> io::Result<Option<u64>> {
+        let head = head_of(answer);
+        match fs::remove_file(answer) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        if let Some(head) = &head
+            && head.bytes > INLINE
+        {
+            self.verified().remove(&head.sha256);
+            match fs::remove_file(self.body_file(&head.sha256)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(Some(head.map_or(0, |head| head.bytes)))
+    }
+
+    /// Tells the servers that run on this folder of a purge.
+    pub(crate) fn tell(&self, purge: &Purge) -> io::Result<()> {
+        let path = self.root.join("purges");
+        let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+        if file.metadata()?.len() > PURGES {
+            file.set_len(0)?;
+        }
+        // One write, so that lines of two commands do not mix.
+        file.write_all(format!("{purge}\n").as_bytes())
+    }
+
+    /// How long the list of purges is, bytes.
+    pub(super) fn told(&self) -> io::Result<u64> {
+        match fs::metadata(self.root.join("purges")) {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The purges behind the first `heard` bytes of the list, and how many bytes are heard then.
+    pub(super) fn purges(&self, heard: u64) -> io::Result<(Vec<Purge>, u64)> {
+        let length = self.told()?;
+        if length == heard {
+            return Ok((Vec::new(), heard));
+        }
+        // It has begun anew.
+        let from = if length < heard { 0 } else { heard };
+        let mut text = vec![0; usize::try_from(length - from).map_err(io::Error::other)?];
+        File::open(self.root.join("purges"))?.read_exact_at(&mut text, from)?;
+        let whole = text
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        let lines = text[..whole].split(|byte| *byte == b'\n');
+        // What is no purge was written by somebody else.
+        let purges = lines.filter_map(|line| std::str::from_utf8(line).ok()?.parse().ok());
+        Ok((purges.collect(), from + whole as u64))
+    }
+
     fn is_verified(&self, sha256: &str) -> bool {
         self.verified().contains(sha256)
     }
@@ -348,6 +462,36 @@ impl Disk {
             }
         }
     }
+}
+
+/// The head of an answer's file, if it has one.
+fn head_of(answer: &Path) -> Option<Head> {
+    let mut head = String::new();
+    let file = File::open(answer).ok()?;
+    BufReader::new(file).read_line(&mut head).ok()?;
+    serde_json::from_str(&head).ok()
+}
+
+/// What is in a folder; nothing, if there is none.
+fn files_and_folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|it| it.path())).collect(),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = files_and_folders(folder)?;
+    files.retain(|file| !file.is_dir());
+    Ok(files)
 }
 
 /// Notes that a file was used, once an hour at most.

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use super::answer::Answer;
 use super::failure::Failure;
+use super::purge::Purge;
 
 /// The requests that are on their way, by path.
 #[derive(Debug, Default)]
@@ -20,6 +22,8 @@ pub(super) struct Flights {
 #[derive(Debug)]
 pub(super) struct Flight {
     state: watch::Sender<State>,
+    /// What comes of it is sent to those who wait, and not kept.
+    is_purged: AtomicBool,
 }
 
 /// What has come so far.
@@ -56,9 +60,22 @@ impl Flights {
         }
         let flight = Arc::new(Flight {
             state: watch::Sender::default(),
+            is_purged: AtomicBool::new(false),
         });
         by_path.insert(path.to_owned(), Arc::clone(&flight));
         (flight, true)
+    }
+
+    /// Nobody joins what is on its way and covered by a purge, and what comes of it is not kept.
+    pub(super) fn purge(&self, purge: &Purge) {
+        let mut by_path = self.by_path.lock().unwrap_or_else(PoisonError::into_inner);
+        by_path.retain(|path, flight| {
+            let is_purged = purge.covers(path);
+            if is_purged {
+                flight.is_purged.store(true, Ordering::Relaxed);
+            }
+            !is_purged
+        });
     }
 
     pub(super) fn pilot(&self, path: &str, flight: Arc<Flight>) -> Pilot<'_> {
@@ -114,15 +131,24 @@ impl Pilot<'_> {
         });
     }
 
+    /// Whether what comes may be kept.
+    pub(super) fn may_keep(&self) -> bool {
+        !self.flight.is_purged.load(Ordering::Relaxed)
+    }
+
     pub(super) fn ends(self, end: Result<Answer, Failure>) {
         self.leave(end);
     }
 
     fn leave(&self, end: Result<Answer, Failure>) {
         let by_path = self.flights.by_path.lock();
-        by_path
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.path);
+        let mut by_path = by_path.unwrap_or_else(PoisonError::into_inner);
+        // After a purge another one may be on its way.
+        let is_own = |flight: &Arc<Flight>| Arc::ptr_eq(flight, &self.flight);
+        if by_path.get(&self.path).is_some_and(is_own) {
+            by_path.remove(&self.path);
+        }
+        drop(by_path);
         self.flight.state.send_if_modified(|state| {
             let is_news = state.end.is_none();
             if is_news {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use super::answer::{Answer, Content};
+use super::purge::Purge;
 
 /// What an entry takes beside its body and its name, bytes: measured with a million small ones.
 const OVERHEAD: usize = 256;
@@ -43,6 +44,15 @@ impl Memory {
                 self.cache.insert(path.into(), answer.clone());
             }
             _ => self.cache.invalidate(path),
+        }
+    }
+
+    /// Drops what a purge covers: it looks at every name, a second for some million.
+    pub(super) fn purge(&self, purge: &Purge) {
+        for (path, _) in &self.cache {
+            if purge.covers(&path) {
+                self.cache.invalidate(&**path);
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use super::entries::{Asked, Entries};
 use super::failure::Failure;
 use super::fetch::{Flight, Flights, Pilot};
 use super::item::{Item, Life};
+use super::purge::Purge;
 use super::spool;
 use super::tiers::{Tier, Tiers};
 use super::truth::{Truth, Verdict};
@@ -226,6 +227,12 @@ impl Server {
         obtained
     }
 
+    /// Drops what a purge covers, and keeps nothing of it that is on its way.
+    pub(super) async fn purge(&self, purge: &Purge) {
+        self.flights.purge(purge);
+        self.tiers.purge(purge).await;
+    }
+
     /// Has an answer, or the beginning of one.
     pub(super) fn obtain(self: &Arc<Self>, item: Item) -> Obtaining {
         let server = Arc::clone(self);
@@ -341,7 +348,7 @@ impl Server {
             Asked::Zip(response) => {
                 return spool::fetch(self, item, response, pilot).await;
             }
-            Asked::Text(text) => self.text(item, text).await,
+            Asked::Text(text) => self.text(item, text, &pilot).await,
             Asked::Absent(status, text) => {
                 let answer = Answer {
                     status,
@@ -349,7 +356,9 @@ impl Server {
                     at: Clock::wall_now(),
                     proof: Proof::None,
                 };
-                self.tiers.put_in_memory(item.path(), &answer);
+                if pilot.may_keep() {
+                    self.tiers.put_in_memory(item.path(), &answer);
+                }
                 Ok(answer)
             }
             Asked::Failed(failure) => Err(failure),
@@ -358,7 +367,12 @@ impl Server {
     }
 
     /// Judges a text and keeps it.
-    async fn text(self: &Arc<Self>, item: &Item, text: Bytes) -> Result<Answer, Failure> {
+    async fn text(
+        self: &Arc<Self>,
+        item: &Item,
+        text: Bytes,
+        pilot: &Pilot<'_>,
+    ) -> Result<Answer, Failure> {
         self.fetched(text.len() as u64);
         if item.kind() == Kind::Mod && self.ahead.is_some() && self.truth.is_public(item.module()) {
             Ahead::follow(self, &text);
@@ -371,6 +385,7 @@ impl Server {
             proof,
         };
         match answer.proof {
+            _ if !pilot.may_keep() => {}
             Proof::None => self.tiers.put_in_memory(item.path(), &answer),
             _ => self.tiers.put(item.path(), &answer).await,
         }

@@ -103,7 +103,9 @@ async fn receive(
         proof,
     };
     let sha256 = digest.finalize().into();
-    server.tiers.put_file(path, &answer, file, sha256).await;
+    if pilot.may_keep() {
+        server.tiers.put_file(path, &answer, file, sha256).await;
+    }
     if answer.proof != Proof::None {
         server.complete(item);
     }

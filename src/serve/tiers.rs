@@ -10,6 +10,7 @@ use super::answer::{Answer, Content, FRESH, Proof};
 use super::disk::Disk;
 use super::guard::Guard;
 use super::memory::Memory;
+use super::purge::Purge;
 use crate::clock::Clock;
 
 /// How long a disk may take before a request goes on without it.
@@ -131,6 +132,24 @@ impl Tiers {
                 tracing::warn!(target: "modtape::serve", %error, "cannot make room in the store");
             }
         });
+    }
+
+    /// Drops what a purge covers from memory and disk.
+    pub(super) async fn purge(&self, purge: &Purge) {
+        let (memory, own) = (self.memory.clone(), purge.clone());
+        let _ = tokio::task::spawn_blocking(move || memory.purge(&own)).await;
+        let own = purge.clone();
+        self.write(move |disk| disk.purge(&own)).await;
+    }
+
+    /// How long the list of purges in the store is; `None` if it cannot be read.
+    pub(super) async fn told(&self) -> Option<u64> {
+        self.read(|disk| disk.told().map(Some)).await
+    }
+
+    /// The purges that were told on the disk behind the first `heard` bytes, and how many bytes are heard then.
+    pub(super) async fn purges(&self, heard: u64) -> Option<(Vec<Purge>, u64)> {
+        self.read(move |disk| disk.purges(heard).map(Some)).await
     }
 
     /// The versions of a module that can be served whole.

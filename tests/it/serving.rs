@@ -2,6 +2,7 @@
 
 mod answers;
 mod builds;
+mod purges;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

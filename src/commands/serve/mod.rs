@@ -93,6 +93,7 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
     let grace = if wraps { Duration::ZERO } else { args.grace };
     let (_current, servers) = watch::channel(Arc::clone(&running.server));
     let mut serving = JoinSet::new();
+    serving.spawn(crate::serve::hear(servers.clone(), stop.clone()));
     serving.spawn(crate::serve::serve(
         servers,
         listener,
@@ -214,7 +215,7 @@ fn summary(done: Done) -> String {
 }
 
 /// The folder below the user's cache folder.
-fn default_store(variables: &Variables) -> anyhow::Result<PathBuf> {
+pub(super) fn default_store(variables: &Variables) -> anyhow::Result<PathBuf> {
     let folder = variables
         .cache
         .as_ref()
