@@ -403,8 +403,8 @@ pub(crate) struct ServeArgs {
     /// Address to listen on [default: 127.0.0.1:4080; with a command, a free port]
     #[arg(long, value_name = "ADDR[:PORT]", value_parser = listen)]
     pub(crate) listen: Option<SocketAddr>,
-    /// Secret that the paths of clients must begin with: `auto` makes a new one. An address other than loopback
-    /// needs one
+    /// Secret that the paths of clients must begin with, or that they show as a password: `auto` makes a new one.
+    /// An address other than loopback needs one, or --htpasswd
     #[arg(
         long,
         value_name = "none|auto|TOKEN",
@@ -413,6 +413,9 @@ pub(crate) struct ServeArgs {
         hide_env_values = true
     )]
     pub(crate) token: String,
+    /// Users and passwords that let clients ask too: an htpasswd file with hashes of bcrypt (`htpasswd -B`)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) htpasswd: Option<PathBuf>,
     /// Module proxies to fetch from, as in GOPROXY [default: GOPROXY]
     #[arg(long, value_name = "LIST")]
     pub(crate) upstream: Option<String>,

@@ -82,19 +82,38 @@ impl Token {
         let (Some(value), None) = (values.next(), values.next()) else {
             return false;
         };
-        let Some(space) = value.iter().position(|&byte| byte == b' ') else {
-            return false;
-        };
+        Credentials::parse(value).is_some_and(|shown| self.is(&shown.secret))
+    }
+}
+
+/// What a value of `Authorization` or `Proxy-Authorization` shows.
+pub(crate) struct Credentials {
+    /// The user name of Basic; `None` with Bearer.
+    pub(crate) user: Option<Vec<u8>>,
+    /// The password of Basic, or the token of Bearer.
+    pub(crate) secret: Vec<u8>,
+}
+
+impl Credentials {
+    /// Takes a value of Basic (RFC 7617) or Bearer (RFC 6750) apart; `None` for other schemes.
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+        let space = value.iter().position(|&byte| byte == b' ')?;
         let (scheme, rest) = (&value[..space], value[space..].trim_ascii());
         if scheme.eq_ignore_ascii_case(b"bearer") {
-            return self.is(rest);
+            let secret = rest.to_vec();
+            return Some(Self { user: None, secret });
         }
         if !scheme.eq_ignore_ascii_case(b"basic") {
-            return false;
+            return None;
         }
-        let decoded = BASE64.decode(rest).unwrap_or_default();
-        let colon = decoded.iter().position(|&byte| byte == b':');
-        colon.is_some_and(|colon| self.is(&decoded[colon + 1..]))
+        let mut user = BASE64.decode(rest).ok()?;
+        let colon = user.iter().position(|&byte| byte == b':')?;
+        let secret = user.split_off(colon + 1);
+        user.pop();
+        Some(Self {
+            user: Some(user),
+            secret,
+        })
     }
 }
 

@@ -43,7 +43,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
 pub use access::Access;
-pub(crate) use access::Token;
+pub(crate) use access::{Credentials, Token};
 pub(crate) use answer::{ID_FIELD, NAME};
 pub use context::{Context, Responder};
 pub(crate) use fill::{Fetch, Fetching, Fill, Filled};

@@ -9,6 +9,7 @@ use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_range_header::parse_range_header;
 
+use super::access::Admitted;
 use super::answer::{Answer, Content};
 use super::body::Sent;
 use super::failure::Failure;
@@ -29,14 +30,25 @@ pub(super) async fn respond<B>(
 ) -> Result<Response<Sent>, Infallible> {
     let is_head = request.method() == Method::HEAD;
     let began = server.clock.now();
-    let mut response = answer(&server, &request).await;
+    let (path, has_token) = server.access.without_token(request.uri().path());
+    let admitted = match path {
+        "/" | "/healthz" | "/readyz" => Some(Admitted::default()),
+        _ => server.access.admits(has_token, request.headers()).await,
+    };
+    let mut response = match &admitted {
+        Some(_) => answer(&server, &request, path).await,
+        None => not_admitted(&server),
+    };
+    let user = admitted.as_ref().and_then(|it| it.user.as_deref());
     let tier = response.headers().get(CACHE);
     let tier = tier.and_then(|tier| tier.to_str().ok());
     tracing::info!(
         target: "modtape::access",
         %client,
         method = %request.method(),
-        path = server.admits(request.uri().path()).unwrap_or_default(),
+        // A path that is not admitted may begin with what was a token yesterday.
+        path = if admitted.is_some() { path } else { "" },
+        user = user.unwrap_or_default(),
         status = response.status().as_u16(),
         tier = tier.unwrap_or("none"),
         head_us = server.clock.now().micros_since(began),
@@ -47,7 +59,21 @@ pub(super) async fn respond<B>(
     Ok(response)
 }
 
-async fn answer<B>(server: &Arc<Server>, request: &Request<B>) -> Response<Sent> {
+/// What is said to those who show neither the token nor a password that is right.
+fn not_admitted(server: &Server) -> Response<Sent> {
+    let why = match server.access.token {
+        Some(_) => "this module proxy wants its token in the path: take GOPROXY as it printed it",
+        None => "this module proxy wants a user and a password, such as netrc has them",
+    };
+    // Not 404, which would send go on to the next entry of its list.
+    let mut response = said(StatusCode::UNAUTHORIZED, why);
+    let challenge = HeaderValue::from_static(r#"Basic realm="modtape""#);
+    let fields = response.headers_mut();
+    fields.insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Response<Sent> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = said(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -57,7 +83,6 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>) -> Response<Sent>
         response.headers_mut().insert(header::ALLOW, allowed);
         return response;
     }
-    let path = request.uri().path();
     match path {
         "/" => {
             let why = "a module proxy: `go env -w GOPROXY=` with this address asks it";
@@ -78,11 +103,6 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>) -> Response<Sent>
         }
         _ => {}
     }
-    let Some(path) = server.admits(path) else {
-        // Not 404, which would send go on to the next entry of its list.
-        let why = "this module proxy wants its token in the path: take GOPROXY as it printed it";
-        return said(StatusCode::FORBIDDEN, why);
-    };
     let item = match Item::of_path(path) {
         Ok(item) => item,
         // Not 404, which would send go on to the next entry of its list.

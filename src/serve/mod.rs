@@ -7,6 +7,7 @@
 //! out has the deadlines, the diagnosis and the record of what a recorded go command asks. What came is held against
 //! the checksum database (`truth.rs`) before it is kept, and names what is fetched next (`ahead.rs`).
 
+mod access;
 mod ahead;
 mod answer;
 mod body;
@@ -28,6 +29,7 @@ mod tiers;
 mod truth;
 mod upstream;
 
+pub(crate) use access::{Access, Passwords};
 pub(crate) use disk::{Disk, Removed};
 pub(crate) use hearing::hear;
 pub(crate) use listener::serve;

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::access::Access;
 use super::ahead::Ahead;
 use super::answer::{Age, Answer, Content, Proof};
 use super::entries::{Asked, Entries};
@@ -24,7 +25,6 @@ use super::truth::{Truth, Verdict};
 use super::upstream::Upstream;
 use crate::clock::Clock;
 use crate::gomod::{GoProxy, Kind, Route, is_pseudo_version, latest_version, unescape_version};
-use crate::proxy::Token;
 
 /// How long somebody with an old answer waits for a new one.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -42,8 +42,8 @@ pub(crate) struct Server {
     pub(super) truth: Truth,
     /// What fetches ahead; `None` if nothing does.
     pub(super) ahead: Option<Ahead>,
-    /// What paths begin with, if clients must show it.
-    token: Option<Token>,
+    /// Who may ask.
+    pub(super) access: Access,
     entries: Entries,
     flights: Flights,
     pub(super) clock: Clock,
@@ -70,8 +70,8 @@ pub(crate) struct Parts {
     pub(crate) truth: Truth,
     /// Whether it fetches before it is asked.
     pub(crate) is_ahead: bool,
-    /// What paths have to begin with.
-    pub(crate) token: Option<Token>,
+    /// Who may ask.
+    pub(crate) access: Access,
 }
 
 /// What was done so far.
@@ -167,7 +167,7 @@ impl Server {
             tiers: parts.tiers,
             truth: parts.truth,
             ahead: parts.is_ahead.then(Ahead::new),
-            token: parts.token,
+            access: parts.access,
             entries: Entries::new(&parts.goproxy, parts.upstream, parts.clock),
             flights: Flights::default(),
             clock: parts.clock,
@@ -194,19 +194,6 @@ impl Server {
         let _ = tokio::time::timeout(LAST, self.tasks.wait()).await;
         self.stop.cancel();
         self.tasks.wait().await;
-    }
-
-    /// A path without the token that it begins with; `None` if it has none and needs one.
-    pub(super) fn admits<'a>(&self, path: &'a str) -> Option<&'a str> {
-        let Some(token) = &self.token else {
-            return Some(path);
-        };
-        let rest = path.strip_prefix('/')?;
-        let shown = rest.split('/').next().unwrap_or_default();
-        let rest = rest
-            .get(shown.len()..)
-            .filter(|_| token.is(shown.as_bytes()))?;
-        Some(rest)
     }
 
     /// Answers a client.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod builds;
+mod private;
 mod purges;
 
 use std::io::{Read as _, Write as _};

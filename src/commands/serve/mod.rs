@@ -51,7 +51,7 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
     let clock = Clock::start();
     ProcessLimits::now().raise_descriptors();
     let go = variables.go_settings_of(&args.command).await;
-    let plan = Plan::of(args, &variables, &go)?;
+    let plan = Plan::of(args, &variables, &go, clock)?;
     let store = match &args.store {
         Some(store) => store.clone(),
         None => default_store(&variables)?,
@@ -82,7 +82,7 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
     };
 
     let base = format!("http://{}", token::on_this_machine(address));
-    let base = token::on_path(&base, plan.token.as_ref().map(Token::secret));
+    let base = token::on_path(&base, plan.access.token.as_ref().map(Token::secret));
     let clients = goproxy_of_clients(&plan.list, &base);
     let from = shown(&plan.list);
     let running = plan.start(&fixed).await?;

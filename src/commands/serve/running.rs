@@ -12,9 +12,8 @@ use crate::commands::dialling;
 use crate::commands::failure::{Advise as _, Failure, USAGE};
 use crate::commands::session::{Variables, token};
 use crate::gomod::{Base, GoProxy};
-use crate::proxy::Token;
 use crate::redact::url_without_secrets;
-use crate::serve::{Counts, Parts, Server, Tiers, Truth, Upstream};
+use crate::serve::{Access, Counts, Parts, Passwords, Server, Tiers, Truth, Upstream};
 use crate::tls::{RootSources, Roots};
 use crate::upstream::{Overrides, ParentProxies};
 
@@ -41,7 +40,7 @@ pub(super) struct Plan {
     roots: Roots,
     idle: Duration,
     is_ahead: bool,
-    pub(super) token: Option<Token>,
+    pub(super) access: Access,
 }
 
 /// A server, and the gateway through which it asks upstream.
@@ -56,9 +55,10 @@ impl Plan {
         args: &ServeArgs,
         variables: &Variables,
         go: &GoFacts,
+        clock: Clock,
     ) -> Result<Self, Failure> {
         let usage = |error| Failure::new(USAGE, error);
-        let token = token::of_flags(&args.token, args.listen.as_slice())?;
+        let access = access(args, clock)?;
         let (named, goproxy) = match &args.upstream {
             Some(upstream) => ("--upstream", upstream.as_str()),
             None => ("GOPROXY", go.get("GOPROXY")),
@@ -95,7 +95,7 @@ impl Plan {
             roots: roots?,
             idle: args.upstream_idle_timeout,
             is_ahead: !args.no_ahead,
-            token,
+            access,
         })
     }
 
@@ -124,7 +124,7 @@ impl Plan {
             upstream: Upstream::new(inside.base().to_owned()),
             truth: self.truth,
             is_ahead: self.is_ahead,
-            token: self.token,
+            access: self.access,
         });
         Ok(Running { server, inside })
     }
@@ -136,4 +136,20 @@ impl Running {
         self.server.close().await;
         self.inside.close().await;
     }
+}
+
+/// Who may ask. What others reach needs a token or passwords.
+fn access(args: &ServeArgs, clock: Clock) -> Result<Access, Failure> {
+    let Some(file) = &args.htpasswd else {
+        return Ok(Access {
+            token: token::of_flags(&args.token, args.listen.as_slice())?,
+            passwords: None,
+        });
+    };
+    let passwords = Passwords::open(file, clock);
+    let passwords = passwords.map_err(|why| anyhow::anyhow!("--htpasswd: {why}"));
+    Ok(Access {
+        token: token::of_flags(&args.token, &[])?,
+        passwords: Some(passwords.map_err(|error| Failure::new(USAGE, error))?),
+    })
 }

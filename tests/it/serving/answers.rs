@@ -317,7 +317,7 @@ fn an_address_that_others_reach_needs_a_token_and_paths_begin_with_it() {
     for shown in ["", "/test-token-0123456789abcde", "/other"] {
         assert_eq!(
             serving.get(&format!("{shown}{path}")).status,
-            403,
+            401,
             "{shown}"
         );
     }
