@@ -1,5 +1,6 @@
 //! The command line: verbs and flags, parsed to their types.
 
+mod configured;
 mod parse;
 mod values;
 
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 use time::OffsetDateTime;
 
+pub(crate) use self::configured::{Setting, Takes, flags_in, in_one_line};
 pub(crate) use self::values::GATES;
 use self::values::{
     cgroup, duration, exchange_id, file, folder, instant, listen, network, port, size, uid,
@@ -38,6 +40,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// The words that it was parsed from.
+    #[arg(skip)]
+    pub(crate) words: Vec<OsString>,
 }
 
 /// Options of every command.
@@ -400,6 +405,10 @@ impl Pcap {
 /// `modtape serve`
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
+    /// File with options, each by its name: `listen = "127.0.0.1:4080"`; those of the command line win. SIGHUP
+    /// reads it again
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(file))]
+    pub(crate) config: Option<PathBuf>,
     /// Address to listen on [default: 127.0.0.1:4080; with a command, a free port]
     #[arg(long, value_name = "ADDR[:PORT]", value_parser = listen)]
     pub(crate) listen: Option<SocketAddr>,

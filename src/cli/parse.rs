@@ -18,6 +18,7 @@ impl Cli {
         let matches = parsed.map_err(|error| hint(error, words))?;
         let mut cli = Self::from_arg_matches(&matches)?;
         cli.note_given(&matches);
+        cli.words = words.to_vec();
         let (_, own) = matches.subcommand().unwrap_or(("", &matches));
         if let Some(message) = contradiction(&cli, own) {
             return Err(usage_error(&matches, ErrorKind::ArgumentConflict, &message));

@@ -35,6 +35,19 @@ impl Failure {
             error,
         }
     }
+
+    /// The same, and where in a file it is: `FILE:LINE: a: b`. Its help stays.
+    pub(crate) fn at(self, place: &str) -> Self {
+        let error = match self.error.downcast::<Advised>() {
+            Ok(Advised { error, help }) => {
+                let error = anyhow::anyhow!("{place}: {error:#}");
+                Advised { error, help }.into()
+            }
+            Err(error) => anyhow::anyhow!("{place}: {error:#}"),
+        };
+        let code = self.code;
+        Self { code, error }
+    }
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -109,6 +122,15 @@ mod tests {
     use anyhow::Context as _;
 
     use super::*;
+
+    #[test]
+    fn a_place_is_put_before_the_chain_and_advice_survives() {
+        let failed: anyhow::Result<()> = Err(anyhow::anyhow!("b").context("--x"));
+        let error = failed.help("try y").unwrap_err();
+        let failure = Failure::new(USAGE, error).at("a.toml:3");
+        assert_eq!(format!("{:#}", failure.error), "a.toml:3: --x: b");
+        assert_eq!(help_of(&failure.error).as_deref(), Some("try y"));
+    }
 
     #[test]
     fn advice_is_not_part_of_the_chain_and_survives_context() {

@@ -41,13 +41,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::failure::{FAILED, Failure, USAGE, WRAPPER_FAILED};
-use crate::cli::{Cli, Command, LogFormat};
+use crate::cli::{Cli, Command, Global, LogFormat};
 use crate::telemetry::{self, Format, Logs};
 use crate::terminal;
 
 /// Runs one verb, prints its error if it fails, and returns the exit code.
 pub fn run(cli: &Cli) -> ExitCode {
-    let outcome = logs(cli).and_then(|()| dispatch(cli));
+    let outcome = dispatch(cli);
     outcome.unwrap_or_else(|failure| {
         let own = if wraps(&cli.command) {
             WRAPPER_FAILED
@@ -89,10 +89,18 @@ const fn may_wrap(command: &Command) -> bool {
 
 fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     let global = &cli.global;
+    if !matches!(cli.command, Command::Serve(_)) {
+        logs(global, false)?;
+    }
     match &cli.command {
         Command::Record(args) => record::run(args, global),
         Command::Replay(args) => replay::run(args, global),
-        Command::Serve(args) => serve::run(args, global),
+        Command::Serve(_) => {
+            // Its file may have those of the logs.
+            let settings = serve::Settings::of(&cli.words)?;
+            logs(&settings.global, true)?;
+            serve::run(settings)
+        }
         Command::Demo => demo::run(global),
         Command::Fetch(args) => Ok(fetch::run(args)?),
         Command::Enter(args) => enter::run(args),
@@ -118,11 +126,11 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-fn logs(cli: &Cli) -> Result<(), Failure> {
-    let global = &cli.global;
+/// Sets the logs up; `warns` if there are warnings even without `-v`.
+fn logs(global: &Global, warns: bool) -> Result<(), Failure> {
     let logs = Logs {
         verbose: global.verbose,
-        warns: matches!(cli.command, Command::Serve(_)) && !global.quiet,
+        warns: warns && !global.quiet,
         file: global.log_file.clone(),
         format: match global.log_format {
             LogFormat::Text => Format::Text,

@@ -4,6 +4,7 @@ mod answers;
 mod builds;
 mod private;
 mod purges;
+mod running;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

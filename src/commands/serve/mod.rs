@@ -1,5 +1,6 @@
 //! `modtape serve`: a module proxy that keeps what it has fetched.
 
+mod config;
 mod gateway;
 mod running;
 
@@ -17,11 +18,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::config::Settings;
 use self::running::{Fixed, Plan};
 use super::failure::{self, Advise as _, Failure};
 use super::session::{Variables, token};
 use crate::child::{self, Environment, GoFacts, ProcessLimits, Signals};
-use crate::cli::{Global, ServeArgs};
+use crate::cli::ServeArgs;
 use crate::clock::Clock;
 use crate::files::read_small;
 use crate::gomod::{GoProxy, ProxyTarget, Separator, TEXT_LIMIT, go_words};
@@ -36,22 +38,23 @@ use crate::terminal::{say, say_always};
 const ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4080);
 
-pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
+pub(super) fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let runtime = runtime.context("cannot start")?;
-    let outcome = runtime.block_on(serve(args, global));
+    let outcome = runtime.block_on(serve(&settings));
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(args: &ServeArgs, global: &Global) -> Result<ExitCode, Failure> {
+async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
+    let (args, global) = (&settings.args, &settings.global);
     let variables = Variables::read();
     let clock = Clock::start();
     ProcessLimits::now().raise_descriptors();
     let go = variables.go_settings_of(&args.command).await;
-    let plan = Plan::of(args, &variables, &go, clock)?;
+    let plan = Plan::of(settings, &variables, &go, clock)?;
     let store = match &args.store {
         Some(store) => store.clone(),
         None => default_store(&variables)?,

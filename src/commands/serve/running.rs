@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::config::Settings;
 use super::gateway::{InProcess, Outgoing};
 use crate::child::GoFacts;
 use crate::cli::ServeArgs;
@@ -50,13 +51,24 @@ pub(super) struct Running {
 }
 
 impl Plan {
-    /// Takes what the flags say, and Go's settings where they say nothing.
+    /// Takes what the options say, and Go's settings where they say nothing.
     pub(super) fn of(
-        args: &ServeArgs,
+        settings: &Settings,
         variables: &Variables,
         go: &GoFacts,
         clock: Clock,
     ) -> Result<Self, Failure> {
+        let checked = Self::checked(settings, variables, go, clock);
+        checked.map_err(|failure| settings.locate(failure))
+    }
+
+    fn checked(
+        settings: &Settings,
+        variables: &Variables,
+        go: &GoFacts,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
+        let args = &settings.args;
         let usage = |error| Failure::new(USAGE, error);
         let access = access(args, clock)?;
         let (named, goproxy) = match &args.upstream {
