@@ -43,24 +43,15 @@ impl Sent {
     }
 
     /// A file that grows, as it does.
-    pub(super) fn growing(
-        server: &Server,
-        flight: Arc<Flight>,
-        file: Arc<File>,
-        length: Option<u64>,
-    ) -> Self {
+    pub(super) fn growing(server: &Server, flight: Arc<Flight>, length: Option<u64>) -> Self {
         let (send, chunks) = mpsc::channel(AHEAD);
-        server.spawn(async move { follow(&send, &flight, &file).await });
+        server.spawn(async move { follow(&send, &flight).await });
         Self::Chunks(chunks, length)
     }
 }
 
 /// Sends what is released, until there is no more, or the client has left.
-async fn follow(
-    send: &mpsc::Sender<io::Result<Bytes>>,
-    flight: &Flight,
-    file: &Arc<File>,
-) -> Option<()> {
+async fn follow(send: &mpsc::Sender<io::Result<Bytes>>, flight: &Flight) -> Option<()> {
     let mut state = flight.state();
     let mut sent = 0;
     loop {
@@ -76,6 +67,8 @@ async fn follow(
                 return None;
             }
         };
+        // It may be another one by now, with the same bytes.
+        let file = &now.growing.as_ref()?.file;
         send_part(send, file, sent, until).await?;
         sent = until;
         if now.end.is_some() {

@@ -108,11 +108,6 @@ impl Disk {
         NamedTempFile::new_in(self.root.join("tmp"))
     }
 
-    /// The same elsewhere: a body that comes is passed on, though it cannot be kept.
-    pub(super) fn begin_elsewhere() -> io::Result<NamedTempFile> {
-        NamedTempFile::new()
-    }
-
     /// The answer to a path; `None` if there is none. A damaged one is removed, and an error.
     pub(super) fn get(&self, path: &str) -> io::Result<Option<Answer>> {
         let file = self.answer_file(path);

@@ -14,7 +14,7 @@ use super::breaker::Breaker;
 use super::failure::Failure;
 use super::item::Item;
 use super::upstream::{Upstream, said};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::diagnose::rules::tells_of_failure;
 use crate::exchange::chain;
 use crate::gomod::{GoProxy, ProxyTarget, Separator, TEXT_LIMIT};
@@ -108,45 +108,16 @@ impl Entries {
         }
     }
 
-    /// Asks for an item until an entry has it, or all were asked.
-    pub(super) async fn ask(&self, item: &Item) -> Asked {
-        let deadline = self.clock.now() + ALL;
-        let mut failures = Vec::new();
-        let mut absent = None;
-        for (asked, entry) in self.entries.iter().enumerate() {
-            let others = u32::try_from(self.entries.len() - asked).unwrap_or(u32::MAX);
-            let left = deadline.since(self.clock.now());
-            let share = (left / others).max(SHARE.min(left));
-            let said = tokio::time::timeout(share, self.ask_entry(entry, item)).await;
-            let said = said.unwrap_or_else(|_| {
-                let why = format!(
-                    "{} gave no answer within {} s",
-                    entry.shown,
-                    share.as_secs()
-                );
-                self.gave_no_answer(entry, item, Failure::timeout(why))
-            });
-            match said {
-                Said::Zip(response) => return Asked::Zip(response),
-                Said::Text(text) => return Asked::Text(text),
-                Said::Absent(status, text) => absent = Some((status, text)),
-                Said::Nothing(failure) => failures.push(failure),
-                Said::Refused(failure) => {
-                    failures.push(failure);
-                    if entry.separator != Some(Separator::Pipe) {
-                        break;
-                    }
-                }
-            }
-        }
-        match absent {
-            // A 404 is no word on what an entry that gave no answer may have.
-            Some((status, text)) if failures.is_empty() => Asked::Absent(status, text),
-            _ if failures.is_empty() => {
-                let why = "it is not kept here, and nobody is asked";
-                Asked::Failed(Failure::timeout(why))
-            }
-            _ => Asked::Failed(Failure::of_all(&failures)),
+    /// Begins to ask for an item.
+    pub(super) fn asking<'a>(&'a self, item: &'a Item) -> Asking<'a> {
+        Asking {
+            entries: self,
+            item,
+            deadline: self.clock.now() + ALL,
+            next: 0,
+            again: 0,
+            failures: Vec::new(),
+            absent: None,
         }
     }
 
@@ -262,6 +233,80 @@ impl Entries {
         let part = self.jitter.hash_one(self.clock.now()) % 1000;
         let more = shortest * (part as u32) / 1000;
         tokio::time::sleep(shortest + more).await;
+    }
+}
+
+/// The entries that are still to be asked for an item.
+#[derive(Debug)]
+pub(super) struct Asking<'a> {
+    entries: &'a Entries,
+    item: &'a Item,
+    deadline: Timestamp,
+    /// The place of the entry that is next.
+    next: usize,
+    /// How often the body of one has broken off.
+    again: u32,
+    failures: Vec<Failure>,
+    /// What the last one said that does not have it.
+    absent: Option<(StatusCode, String)>,
+}
+
+impl Asking<'_> {
+    /// Asks until an entry has the item, or all were asked.
+    pub(super) async fn next(&mut self) -> Asked {
+        let Entries { entries, clock, .. } = self.entries;
+        while let Some(entry) = entries.get(self.next) {
+            let others = u32::try_from(entries.len() - self.next).unwrap_or(u32::MAX);
+            self.next += 1;
+            let left = self.deadline.since(clock.now());
+            let share = (left / others).max(SHARE.min(left));
+            let asked = self.entries.ask_entry(entry, self.item);
+            let said = tokio::time::timeout(share, asked).await;
+            let said = said.unwrap_or_else(|_| {
+                let seconds = share.as_secs();
+                let why = format!("{} gave no answer within {seconds} s", entry.shown);
+                self.entries
+                    .gave_no_answer(entry, self.item, Failure::timeout(why))
+            });
+            match said {
+                Said::Zip(response) => return Asked::Zip(response),
+                Said::Text(text) => return Asked::Text(text),
+                Said::Absent(status, text) => self.absent = Some((status, text)),
+                Said::Nothing(failure) => self.failures.push(failure),
+                Said::Refused(failure) => {
+                    self.failures.push(failure);
+                    if entry.separator != Some(Separator::Pipe) {
+                        self.next = entries.len();
+                    }
+                }
+            }
+        }
+        match self.absent.take() {
+            // A 404 is no word on what an entry that gave no answer may have.
+            Some((status, text)) if self.failures.is_empty() => Asked::Absent(status, text),
+            _ if self.failures.is_empty() => {
+                let why = "it is not kept here, and nobody is asked";
+                Asked::Failed(Failure::timeout(why))
+            }
+            _ => Asked::Failed(Failure::of_all(&self.failures)),
+        }
+    }
+
+    /// What the last entry sent broke off after a silence: it is asked again, unless it was given up for that, or has
+    /// had its chances.
+    pub(super) fn broke_off(&mut self, failure: Failure, silence: Duration) {
+        self.deadline = self.entries.clock.now() + ALL;
+        if self.entries.upstream.is_given_up(silence) || self.again == AGAIN {
+            self.failures.push(failure);
+        } else {
+            self.again += 1;
+            self.next -= 1;
+        }
+    }
+
+    /// What the last entry sent is not what was asked for: another one may have it.
+    pub(super) fn was_wrong(&mut self, failure: Failure) {
+        self.failures.push(failure);
     }
 }
 

@@ -112,22 +112,11 @@ impl Flight {
 }
 
 impl Pilot<'_> {
-    /// The body can be passed on from now on.
-    pub(super) fn grows(&self, growing: Growing) {
-        self.flight.state.send_if_modified(|state| {
-            let is_news = state.growing.is_none();
-            if is_news {
-                state.growing = Some(growing);
-            }
-            is_news
-        });
-    }
-
-    pub(super) fn releases(&self, bytes: u64) {
-        self.flight.state.send_if_modified(|state| {
-            let is_more = bytes > state.released;
-            state.released = state.released.max(bytes);
-            is_more
+    /// So many bytes of the body can be passed on, and from which file.
+    pub(super) fn grows(&self, growing: Growing, released: u64) {
+        self.flight.state.send_modify(|state| {
+            state.growing = Some(growing);
+            state.released = state.released.max(released);
         });
     }
 

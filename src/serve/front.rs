@@ -103,6 +103,15 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
         }
         _ => {}
     }
+    if let Some(database) = path
+        .strip_prefix("/sumdb/")
+        .and_then(|rest| rest.strip_suffix("/latest"))
+        && let Some(head) = server.truth.latest_head(server, database).await
+    {
+        let source = Source::Tier(head.1);
+        let plain = "text/plain; charset=utf-8";
+        return whole(server, request, &head.0, source, plain, Life::Mutable);
+    }
     let item = match Item::of_path(path) {
         Ok(item) => item,
         // Not 404, which would send go on to the next entry of its list.
@@ -133,7 +142,7 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
                 return failed(&Failure::bad_gateway("the request was given up"));
             };
             let flight = Arc::clone(&following.flight);
-            let body = Sent::growing(server, flight, growing.file, growing.length);
+            let body = Sent::growing(server, flight, growing.length);
             let mut response = Response::new(body);
             describe(&mut response, content_type, following.source);
             if let Some(length) = growing.length {

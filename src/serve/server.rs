@@ -120,6 +120,16 @@ impl Counts {
     }
 }
 
+/// Why what an entry sent is not taken.
+pub(super) enum Flaw {
+    /// It is not whole; and how long nothing had come before.
+    BrokeOff(Failure, Duration),
+    /// It is not what was asked for.
+    Wrong(Failure),
+    /// It cannot be passed on: another entry would fare no better.
+    Ours(Failure),
+}
+
 /// Where an answer comes from, in the words of `X-Modtape-Cache`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
@@ -327,28 +337,39 @@ impl Server {
         (flight, Source::Miss)
     }
 
+    /// Asks for an item until what an entry sends is taken.
     async fn fetch(self: &Arc<Self>, item: &Item, pilot: Pilot<'_>) {
-        let place = self.outgoing.acquire().await;
-        let asked = self.entries.ask(item).await;
-        drop(place);
-        let end = match asked {
-            Asked::Zip(response) => {
-                return spool::fetch(self, item, response, pilot).await;
-            }
-            Asked::Text(text) => self.text(item, text, &pilot).await,
-            Asked::Absent(status, text) => {
-                let answer = Answer {
-                    status,
-                    content: Content::Bytes(text.into()),
-                    at: Clock::wall_now(),
-                    proof: Proof::None,
-                };
-                if pilot.may_keep() {
-                    self.tiers.put_in_memory(item.path(), &answer);
+        let mut asking = self.entries.asking(item);
+        let mut spool = None;
+        let end = loop {
+            let place = self.outgoing.acquire().await;
+            let asked = asking.next().await;
+            drop(place);
+            let came = match asked {
+                Asked::Zip(response) => {
+                    spool::fetch(self, item, response, &mut spool, &pilot).await
                 }
-                Ok(answer)
+                Asked::Text(text) => self.text(item, text, &pilot).await.map_err(Flaw::Wrong),
+                Asked::Absent(status, text) => {
+                    let answer = Answer {
+                        status,
+                        content: Content::Bytes(text.into()),
+                        at: Clock::wall_now(),
+                        proof: Proof::None,
+                    };
+                    if pilot.may_keep() {
+                        self.tiers.put_in_memory(item.path(), &answer);
+                    }
+                    break Ok(answer);
+                }
+                Asked::Failed(failure) => break Err(failure),
+            };
+            match came {
+                Ok(answer) => break Ok(answer),
+                Err(Flaw::BrokeOff(failure, silence)) => asking.broke_off(failure, silence),
+                Err(Flaw::Wrong(failure)) => asking.was_wrong(failure),
+                Err(Flaw::Ours(failure)) => break Err(failure),
             }
-            Asked::Failed(failure) => Err(failure),
         };
         pilot.ends(end);
     }
@@ -441,8 +462,8 @@ impl Server {
     }
 
     /// A text of our own, if it was kept.
-    pub(super) async fn remembered(&self, path: &str) -> Option<Bytes> {
-        self.tiers.get(path).await?.0.text().ok()
+    pub(super) async fn remembered(&self, path: &str) -> Option<(Answer, Tier)> {
+        self.tiers.get(path).await
     }
 
     /// Keeps a tile that a proof has used.

@@ -1,8 +1,14 @@
 //! A zip on its way: it is written to a file as it comes, and passed on from there to all who asked, but for its
 //! end, which they see once the zip is proved.
+//!
+//! One that breaks off is asked for again, from the same entry or the next: what clients have seen has to come once
+//! more, byte for byte.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
@@ -14,7 +20,8 @@ use super::answer::{Answer, Content, Proof};
 use super::failure::Failure;
 use super::fetch::{Growing, Pilot};
 use super::item::Item;
-use super::server::Server;
+use super::server::{Flaw, Server};
+use super::tiers::Begun;
 use crate::clock::Clock;
 use crate::exchange::chain;
 use crate::gomod::ZIP_LIMIT;
@@ -23,88 +30,112 @@ use crate::gomod::ZIP_LIMIT;
 /// is, opens nowhere.
 const HELD_BACK: u64 = 64 << 10;
 
-/// Writes the body of a response to a file, judges it and keeps it.
+/// How long a disk may take for one piece.
+const DISK: Duration = Duration::from_secs(5);
+
+/// Bytes that are copied at once.
+const COPIED: usize = 1 << 20;
+
+/// A file that a zip is written to.
+pub(super) struct Spool {
+    begun: Begun,
+    /// The same file, for threads that read and write at places of their own.
+    shared: Arc<File>,
+    /// How much of it clients may have seen.
+    released: u64,
+    /// The length that they were told, if they were.
+    length: Option<u64>,
+}
+
+/// Writes the body of a response to a file, judges it and keeps it. `slot` has what an earlier response left that
+/// broke off, if there was one.
 pub(super) async fn fetch(
     server: &Arc<Server>,
     item: &Item,
     response: Response<Incoming>,
-    pilot: Pilot<'_>,
-) {
+    slot: &mut Option<Spool>,
+    pilot: &Pilot<'_>,
+) -> Result<Answer, Flaw> {
+    let path = item.path();
     let length = response.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let end = receive(server, item, response.into_body(), length, &pilot).await;
-    pilot.ends(end);
-}
-
-async fn receive(
-    server: &Arc<Server>,
-    item: &Item,
-    mut body: Incoming,
-    length: Option<u64>,
-    pilot: &Pilot<'_>,
-) -> Result<Answer, Failure> {
-    let path = item.path();
+    let too_long = || {
+        let most = ZIP_LIMIT >> 20;
+        let why = format!("{path} has more than {most} MiB, which go does not take");
+        Flaw::Wrong(Failure::bad_gateway(why))
+    };
     if length.is_some_and(|length| length > ZIP_LIMIT) {
-        let why = format!(
-            "{path} has more than {} MiB, which go does not take",
-            ZIP_LIMIT >> 20
-        );
-        return Err(Failure::bad_gateway(why));
+        return Err(too_long());
     }
     let failed = |why: &dyn std::fmt::Display| Failure::bad_gateway(format!("{path}: {why}"));
-    let file = server.tiers.begin().await;
-    let file = file.ok_or_else(|| failed(&"the store takes no file"))?;
-    let (writer, reader) = (file.as_file().try_clone(), file.reopen());
-    let (writer, reader) = (
-        writer.map_err(|it| failed(&it))?,
-        reader.map_err(|it| failed(&it))?,
-    );
-    let (mut writer, reader) = (writer, Arc::new(reader));
-    let (mut digest, mut received) = (Sha256::new(), 0u64);
-    while let Some(frame) = body.frame().await {
+    let ours = |error: io::Error| Flaw::Ours(failed(&error));
+    if slot.is_none() {
+        let begun = server.tiers.begin().await.map_err(ours)?;
+        *slot = Some(Spool::new(begun).map_err(ours)?);
+    }
+    let Some(spool) = slot else {
+        return Err(Flaw::Ours(failed(&"no folder takes a file")));
+    };
+    let another = || {
+        let why = "it broke off, and what came then is another file";
+        Flaw::Ours(failed(&why))
+    };
+    if spool.length.is_some() && spool.length != length {
+        return Err(another());
+    }
+    let mut body = response.into_body();
+    let (mut digest, mut at) = (Sha256::new(), 0u64);
+    loop {
+        let asked = server.clock.now();
+        let Some(frame) = body.frame().await else {
+            break;
+        };
         let frame = frame.map_err(|error| {
-            let why = chain(&error);
-            failed(&format!("it broke off after {received} bytes: {why}"))
+            let why = format!("it broke off after {at} bytes: {}", chain(&error));
+            Flaw::BrokeOff(failed(&why), server.clock.now().since(asked))
         })?;
         let Ok(chunk) = frame.into_data() else {
             continue;
         };
-        received += chunk.len() as u64;
-        if received > ZIP_LIMIT {
-            return Err(failed(&format!(
-                "it is longer than {} MiB",
-                ZIP_LIMIT >> 20
-            )));
+        let next = at + chunk.len() as u64;
+        if next > ZIP_LIMIT {
+            return Err(too_long());
         }
-        (writer, digest) = write(writer, digest, chunk)
-            .await
-            .map_err(|it| failed(&it))?;
+        let whole = spool.write(at, chunk, digest).await.map_err(ours)?;
+        digest = whole.ok_or_else(another)?;
+        at = next;
         // A small one is judged before anybody sees its head.
-        if received > HELD_BACK {
-            let file = Arc::clone(&reader);
-            pilot.grows(Growing { file, length });
-            pilot.releases(received - HELD_BACK);
+        if at > HELD_BACK && at - HELD_BACK > spool.released {
+            spool.released = at - HELD_BACK;
+            spool.length = length;
+            let file = Arc::clone(&spool.shared);
+            pilot.grows(Growing { file, length }, spool.released);
         }
     }
-    drop(writer);
-    server.fetched(received);
-    if length.is_some_and(|length| length != received) {
-        return Err(failed(&format!("it ended after {received} bytes")));
+    server.fetched(at);
+    if length.is_some_and(|length| length != at) {
+        let why = format!("it ended after {at} bytes");
+        return Err(Flaw::BrokeOff(failed(&why), Duration::ZERO));
     }
+    // An earlier one may have been longer, in what nobody has seen.
+    spool.shared.set_len(at).map_err(ours)?;
+    let shared = Arc::clone(&spool.shared);
     let verdict = server
         .truth
-        .of_zip(server, item, Arc::clone(&reader), received)
+        .of_zip(server, item, Arc::clone(&shared), at)
         .await;
-    let proof = server.judged(item, verdict)?;
+    let proof = server.judged(item, verdict).map_err(Flaw::Wrong)?;
     let answer = Answer {
         status: StatusCode::OK,
-        content: Content::File(reader, received),
+        content: Content::File(shared, at),
         at: Clock::wall_now(),
         proof,
     };
-    let sha256 = digest.finalize().into();
-    if pilot.may_keep() {
-        server.tiers.put_file(path, &answer, file, sha256).await;
+    if let Some(spool) = slot.take()
+        && pilot.may_keep()
+    {
+        let sha256 = digest.finalize().into();
+        spool.keep(server, path, &answer, sha256).await;
     }
     if answer.proof != Proof::None {
         server.complete(item);
@@ -112,16 +143,101 @@ async fn receive(
     Ok(answer)
 }
 
-/// Writes on a thread where a slow disk holds nobody up.
-async fn write(
-    mut file: std::fs::File,
-    mut digest: Sha256,
-    chunk: Bytes,
-) -> std::io::Result<(std::fs::File, Sha256)> {
-    let written = tokio::task::spawn_blocking(move || {
-        file.write_all(&chunk)?;
-        digest.update(&chunk);
-        Ok((file, digest))
-    });
-    written.await.map_err(std::io::Error::other)?
+impl Spool {
+    fn new(begun: Begun) -> io::Result<Self> {
+        let shared = Arc::new(begun.file.as_file().try_clone()?);
+        Ok(Self {
+            begun,
+            shared,
+            released: 0,
+            length: None,
+        })
+    }
+
+    /// Writes what came at a place, and adds it to the digest; `None` if clients have seen something else there.
+    async fn write(&mut self, at: u64, chunk: Bytes, digest: Sha256) -> io::Result<Option<Sha256>> {
+        let (file, seen) = (Arc::clone(&self.shared), self.released);
+        let (written, digest) = in_time(move || {
+            let mut digest = digest;
+            if !is_what_was_seen(&file, at, &chunk, seen)? {
+                return Ok((Ok(()), None));
+            }
+            digest.update(&chunk);
+            let written = file
+                .write_all_at(&chunk, at)
+                .map_err(|error| (error, chunk));
+            Ok((written, Some(digest)))
+        })
+        .await?;
+        if let Err((error, chunk)) = written {
+            self.go_elsewhere(at, chunk, error).await?;
+        }
+        Ok(digest)
+    }
+
+    /// Goes on in another folder, once: what is passed on need not be kept.
+    async fn go_elsewhere(&mut self, at: u64, chunk: Bytes, error: io::Error) -> io::Result<()> {
+        if !self.begun.is_in_store {
+            return Err(error);
+        }
+        tracing::warn!(target: "modtape::serve", "the store: {error}");
+        let from = Arc::clone(&self.shared);
+        let begun = in_time(move || {
+            let begun = Begun::elsewhere()?;
+            let into = begun.file.as_file();
+            let mut read = vec![0; COPIED];
+            let mut copied = 0;
+            while copied < at {
+                let bytes = from.read_at(&mut read, copied)?;
+                let bytes = bytes.min(usize::try_from(at - copied).unwrap_or(usize::MAX));
+                if bytes == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                into.write_all_at(&read[..bytes], copied)?;
+                copied += bytes as u64;
+            }
+            into.write_all_at(&chunk, at)?;
+            Ok(begun)
+        });
+        let (released, length) = (self.released, self.length);
+        *self = Self {
+            released,
+            length,
+            ..Self::new(begun.await?)?
+        };
+        Ok(())
+    }
+
+    /// Gives the file to the store.
+    async fn keep(self, server: &Server, path: &str, answer: &Answer, sha256: [u8; 32]) {
+        let file = self.begun.file;
+        match self.begun.is_in_store {
+            true => server.tiers.put_file(path, answer, file, sha256).await,
+            false => {
+                tracing::warn!(target: "modtape::serve", "{path} is not kept: the store takes no files");
+            }
+        }
+    }
+}
+
+/// Whether what came is what clients have seen at its place, as far as they have.
+fn is_what_was_seen(file: &File, at: u64, chunk: &[u8], seen: u64) -> io::Result<bool> {
+    let again = usize::try_from(seen.saturating_sub(at)).unwrap_or(usize::MAX);
+    let again = &chunk[..again.min(chunk.len())];
+    let mut before = vec![0; again.len()];
+    file.read_exact_at(&mut before, at)?;
+    Ok(before == again)
+}
+
+/// Does something on a thread where a slow disk holds nobody else up.
+async fn in_time<T: Send + 'static>(
+    job: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    match tokio::time::timeout(DISK, tokio::task::spawn_blocking(job)).await {
+        Ok(done) => done.map_err(io::Error::other)?,
+        Err(_) => {
+            let why = format!("it takes longer than {} s", DISK.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, why))
+        }
+    }
 }

@@ -35,6 +35,24 @@ impl Tier {
     }
 }
 
+/// A file for a body that is coming.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) file: NamedTempFile,
+    /// Whether the store can keep it.
+    pub(super) is_in_store: bool,
+}
+
+impl Begun {
+    /// One in the folder of temporary files: what cannot be kept is passed on all the same.
+    pub(super) fn elsewhere() -> io::Result<Self> {
+        Ok(Self {
+            file: NamedTempFile::new()?,
+            is_in_store: false,
+        })
+    }
+}
+
 /// All tiers. What one cannot do is said once, and the build goes on.
 #[derive(Debug)]
 pub(crate) struct Tiers {
@@ -160,14 +178,15 @@ impl Tiers {
     }
 
     /// A file for a body that is coming.
-    pub(super) async fn begin(&self) -> Option<NamedTempFile> {
-        match self.write(Disk::begin).await {
-            Some(file) => Some(file),
-            None => tokio::task::spawn_blocking(Disk::begin_elsewhere)
-                .await
-                .ok()?
-                .ok(),
+    pub(super) async fn begin(&self) -> io::Result<Begun> {
+        if let Some(file) = self.write(Disk::begin).await {
+            return Ok(Begun {
+                file,
+                is_in_store: true,
+            });
         }
+        let elsewhere = tokio::task::spawn_blocking(Begun::elsewhere);
+        elsewhere.await.map_err(io::Error::other)?
     }
 
     /// The widest kept version of a tile, if it is as wide as `least`.

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::answer::{Answer, Proof};
 use super::item::Item;
 use super::server::{Obtained, Server};
+use super::tiers::Tier;
 use crate::gomod::{
     GoSumDb, Kind, ModuleZip, Route, TOOLCHAIN_MODULE, Tile, check_content, go_mod_h1,
     matches_patterns,
@@ -119,6 +120,16 @@ impl Truth {
     /// Whether it knows the key of that database.
     pub(super) fn knows(&self, database: &str) -> bool {
         self.database.as_ref().is_some_and(|it| it.name == database)
+    }
+
+    /// The largest tree head of a database that was proved, as it is signed. go asks no proxy for it; auditors do.
+    pub(super) async fn latest_head(
+        &self,
+        server: &Server,
+        database: &str,
+    ) -> Option<(Answer, Tier)> {
+        let database = self.database.as_ref().filter(|it| it.name == database)?;
+        server.remembered(&database.latest()).await
     }
 
     /// Judges the text of a 200.
@@ -250,7 +261,8 @@ impl Truth {
         if known.is_some() {
             return known;
         }
-        let note = server.remembered(&database.latest()).await?;
+        let (answer, _) = server.remembered(&database.latest()).await?;
+        let note = answer.text().ok()?;
         let text = database.verifier.open(&note).ok()?;
         let head = text.parse().ok()?;
         let mut newest = self.newest();

@@ -1,5 +1,7 @@
 //! How entries of the upstream GOPROXY are asked: through a gateway in this process.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::{Request, Response, StatusCode};
@@ -22,17 +24,26 @@ pub(crate) struct Upstream {
     client: Client<HttpConnector, Empty<Bytes>>,
     /// `http://127.0.0.1:PORT/TOKEN`
     base: String,
+    /// How long the gateway waits for the next bytes.
+    idle: Duration,
 }
 
 impl Upstream {
-    /// A gateway whose paths `/p0/…`, `/p1/…` lie below `base`.
-    pub(crate) fn new(base: String) -> Self {
+    /// A gateway whose paths `/p0/…`, `/p1/…` lie below `base`, and which waits for bytes as long as `idle`.
+    pub(crate) fn new(base: String, idle: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             base,
+            idle,
         }
+    }
+
+    /// Whether the gateway has ended a body because nothing came for so long: it does not say why it ends one, and its
+    /// wait and ours do not begin at the same moment.
+    pub(super) fn is_given_up(&self, silence: Duration) -> bool {
+        silence >= self.idle / 2
     }
 
     /// Asks the entry at a place of the list. What it says with another status than 200 has to be read.

@@ -5,9 +5,11 @@ mod builds;
 mod private;
 mod purges;
 mod running;
+mod zips;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 
 use rustix::process::Signal;
 
@@ -32,12 +34,19 @@ struct Answer {
 impl Serving {
     /// Starts one whose upstream is the list `goproxy`, all of whose hosts are `origin`.
     fn start(sandbox: &Sandbox, origin: &Origin, goproxy: &str, flags: &[&str]) -> Self {
+        Self::told(Spawned::start(Self::command(
+            sandbox, origin, goproxy, flags,
+        )))
+    }
+
+    /// The command that does.
+    fn command(sandbox: &Sandbox, origin: &Origin, goproxy: &str, flags: &[&str]) -> Command {
         let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
         let mut command = sandbox.modtape(["serve", "--listen", "127.0.0.1:0", "--store", "store"]);
         command.args(["--connect-to", &everywhere, "--upstream", goproxy]);
         command.arg("--upstream-ca").arg(origin.root_pem_path());
         command.args(flags).current_dir(sandbox.path());
-        Self::told(Spawned::start(command))
+        command
     }
 
     /// One that says where it listens.

@@ -133,7 +133,7 @@ impl Plan {
                 true => GoProxy::parse(""),
                 false => self.list,
             },
-            upstream: Upstream::new(inside.base().to_owned()),
+            upstream: Upstream::new(inside.base().to_owned(), self.idle),
             truth: self.truth,
             is_ahead: self.is_ahead,
             access: self.access,

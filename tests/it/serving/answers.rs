@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use super::*;
 
-const ZIP: &str = "/github.com/!burnt!sushi/toml/@v/v1.3.2.zip";
-const MOD: &str = "/github.com/!burnt!sushi/toml/@v/v1.3.2.mod";
+pub(super) const ZIP: &str = "/github.com/!burnt!sushi/toml/@v/v1.3.2.zip";
+pub(super) const MOD: &str = "/github.com/!burnt!sushi/toml/@v/v1.3.2.mod";
 const LIST: &str = "/github.com/!burnt!sushi/toml/@v/list";
-const PROXY: &str = "https://proxy.golang.org";
+pub(super) const PROXY: &str = "https://proxy.golang.org";
 
-fn hello() -> Option<Content> {
+pub(super) fn hello() -> Option<Content> {
     Content::corpus("hello", Sumdb::Heads)
 }
 
-fn file(path: &str) -> Vec<u8> {
+pub(super) fn file(path: &str) -> Vec<u8> {
     let folder = corpus_folder("hello").expect("the project is there");
     fs::read(folder.join("proxy").join(&path[1..])).expect("it is in the corpus")
 }
@@ -327,5 +327,26 @@ fn an_address_that_others_reach_needs_a_token_and_paths_begin_with_it() {
             .status,
         200
     );
+    serving.end();
+}
+
+#[test]
+fn the_largest_tree_head_that_was_proved_is_given_to_auditors() {
+    let Some(content) = hello() else { return };
+    let origin = Origin::start(content);
+    let sandbox = Sandbox::new();
+    let serving = Serving::start(&sandbox, &origin, PROXY, &["--no-ahead"]);
+    let path = "/sumdb/sum.golang.org/latest";
+    // None is known yet, and no other database.
+    assert_eq!(serving.get(path).status, 400);
+    assert_eq!(serving.get(MOD).status, 200);
+    let head = serving.get(path);
+    assert_eq!(head.status, 200, "{head:?}");
+    assert!(
+        head.text().starts_with("go.sum database tree\n"),
+        "{head:?}"
+    );
+    assert!(head.text().contains("\u{2014} sum.golang.org "), "{head:?}");
+    assert_eq!(serving.get("/sumdb/other.example/latest").status, 400);
     serving.end();
 }
