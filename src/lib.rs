@@ -50,6 +50,7 @@ pub mod import;
 #[cfg(target_os = "linux")]
 mod netlink;
 pub mod netns;
+mod objects;
 pub mod proxy;
 pub mod recording;
 pub mod redact;

@@ -31,7 +31,7 @@ const ORDER: [&[&str]; 11] = [
         "netns",
         "telemetry",
     ],
-    &["proxy"],
+    &["proxy", "objects"],
     &["serve", "terminal"],
     &["commands"],
     &["main"],
