@@ -428,9 +428,11 @@ pub(crate) struct ServeArgs {
     /// Module proxies to fetch from, as in GOPROXY [default: GOPROXY]
     #[arg(long, value_name = "LIST")]
     pub(crate) upstream: Option<String>,
-    /// Folder where answers are kept [default: modtape/modules in your cache folder]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: Option<PathBuf>,
+    /// Folder where answers are kept [default: modtape/modules in your cache folder]; or the object store that is
+    /// shared with other machines, s3://BUCKET/PREFIX, gs://… or az://…: its endpoint and keys are in the usual
+    /// variables, such as AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID. Both may be given
+    #[arg(long, value_name = "DIR|URL")]
+    pub(crate) store: Vec<PathBuf>,
     /// How much disk answers may take; those that were not used for longest make room
     #[arg(long, value_name = "SIZE", default_value = "20GB", value_parser = size)]
     pub(crate) disk_max: u64,

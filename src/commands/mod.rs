@@ -22,6 +22,7 @@ mod ls;
 mod manual;
 mod naming;
 mod network;
+mod objects;
 mod output_file;
 mod record;
 mod recordings;

@@ -56,7 +56,9 @@ impl std::fmt::Debug for Http {
 impl Http {
     pub(super) fn new(dialer: Dialer) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_idle_timeout(UNUSED).pool_timer(TokioTimer::new());
+        builder
+            .pool_idle_timeout(UNUSED)
+            .pool_timer(TokioTimer::new());
         Self {
             client: builder.build(Connector { dialer }),
         }

@@ -11,5 +11,5 @@ mod place;
 mod store;
 
 pub(crate) use failure::Failure;
-pub(crate) use place::{Place, PlaceError};
+pub(crate) use place::Place;
 pub(crate) use store::{Object, Objects};

@@ -196,7 +196,9 @@ impl Object {
         while let Some(chunk) = self.next().await {
             whole.extend_from_slice(&chunk?);
             if whole.len() as u64 > most {
-                return Err(Failure::new(format!("an object has more than {most} bytes")));
+                return Err(Failure::new(format!(
+                    "an object has more than {most} bytes"
+                )));
             }
         }
         Ok(whole.freeze())

@@ -17,23 +17,20 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use super::answer::{Answer, Content, Proof};
+use super::answer::{Answer, Content};
+use super::kept::{Head, body_path, hex};
 use super::purge::Purge;
 use crate::clock::Clock;
 
 /// The version of the layout: a folder of another one is not touched.
 const VERSION: &str = "v1";
-
-/// Bodies of this size and smaller are in the answer's own file, bytes.
-const INLINE: u64 = 64 << 10;
 
 /// How exactly a file's last use is known.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -60,20 +57,6 @@ pub(crate) struct Disk {
     /// Large bodies that this process has held against their digests.
     // A std Mutex: held for an operation on the set, never across an await.
     verified: Arc<Mutex<HashSet<String>>>,
-}
-
-/// The line at the beginning of an answer's file.
-#[derive(Debug, Serialize, Deserialize)]
-struct Head {
-    /// The path below a module proxy.
-    path: String,
-    status: u16,
-    bytes: u64,
-    /// Of the body, hexadecimal.
-    sha256: String,
-    /// When it came from upstream, seconds since 1970 (UTC).
-    at: u64,
-    proof: Proof,
 }
 
 impl Disk {
@@ -111,12 +94,12 @@ impl Disk {
     /// The answer to a path; `None` if there is none. A damaged one is removed, and an error.
     pub(super) fn get(&self, path: &str) -> io::Result<Option<Answer>> {
         let file = self.answer_file(path);
-        let mut bytes = match fs::read(&file) {
+        let bytes = match fs::read(&file) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let read = self.read(path, &mut bytes);
+        let read = self.read(path, &bytes.into());
         match &read {
             Ok(_) => used(&file),
             // Not for want of descriptors, or the like.
@@ -128,26 +111,14 @@ impl Disk {
         read
     }
 
-    fn read(&self, path: &str, bytes: &mut Vec<u8>) -> io::Result<Option<Answer>> {
+    fn read(&self, path: &str, kept: &Bytes) -> io::Result<Option<Answer>> {
         let damaged = |why| {
             let message = format!("the answer to {path} is damaged: {why}");
             io::Error::new(io::ErrorKind::InvalidData, message)
         };
-        let end = bytes.iter().position(|byte| *byte == b'\n');
-        let end = end.ok_or_else(|| damaged("its head is cut"))?;
-        let head: Head = serde_json::from_slice(&bytes[..end])
-            .map_err(|_| damaged("its head cannot be read"))?;
-        let status = StatusCode::from_u16(head.status);
-        let status = status.map_err(|_| damaged("its status is none"))?;
-        if head.path != path {
-            return Err(damaged("it is that of another path"));
-        }
-        let content = if head.bytes <= INLINE {
-            let body = bytes.split_off(end + 1);
-            if body.len() as u64 != head.bytes || hex(&Sha256::digest(&body)) != head.sha256 {
-                return Err(damaged("its body is another one"));
-            }
-            Content::Bytes(body.into())
+        let (head, body) = Head::read(path, kept).map_err(damaged)?;
+        let content = if head.is_inline() {
+            head.checked(body).map_err(damaged)?
         } else {
             let body = match File::open(self.body_file(&head.sha256)) {
                 Ok(body) => body,
@@ -168,25 +139,19 @@ impl Disk {
             used(&self.body_file(&head.sha256));
             Content::File(Arc::new(body), head.bytes)
         };
-        Ok(Some(Answer {
-            status,
-            content,
-            at: UNIX_EPOCH + Duration::from_secs(head.at),
-            proof: head.proof,
-        }))
+        Ok(Some(head.answer(content)))
     }
 
     /// Keeps an answer whose body is in memory.
     pub(super) fn put(&self, path: &str, answer: &Answer, body: &Bytes) -> io::Result<()> {
-        let sha256 = hex(&Sha256::digest(body));
-        let bytes = body.len() as u64;
-        if bytes > INLINE {
-            let mut file = self.begin()?;
-            file.write_all(body)?;
-            self.keep_body(file, &sha256)?;
+        let head = Head::new(path, answer, &Sha256::digest(body));
+        if head.is_inline() {
+            return self.put_head(path, &head, body);
         }
-        let inline = if bytes <= INLINE { &body[..] } else { &[] };
-        self.put_head(path, answer, bytes, sha256, inline)
+        let mut file = self.begin()?;
+        file.write_all(body)?;
+        self.keep_body(file, &head.sha256)?;
+        self.put_head(path, &head, &[])
     }
 
     /// Keeps an answer whose body was written to a file that [`begin`](Self::begin) gave.
@@ -197,14 +162,12 @@ impl Disk {
         body: NamedTempFile,
         sha256: &[u8; 32],
     ) -> io::Result<()> {
-        let sha256 = hex(sha256);
-        let bytes = answer.bytes();
-        if bytes <= INLINE {
-            let inline = fs::read(body.path())?;
-            return self.put_head(path, answer, bytes, sha256, &inline);
+        let head = Head::new(path, answer, sha256);
+        if head.is_inline() {
+            return self.put_head(path, &head, &fs::read(body.path())?);
         }
-        self.keep_body(body, &sha256)?;
-        self.put_head(path, answer, bytes, sha256, &[])
+        self.keep_body(body, &head.sha256)?;
+        self.put_head(path, &head, &[])
     }
 
     /// A body is whole on the disk before an answer names it.
@@ -213,28 +176,9 @@ impl Disk {
         persist(file, &self.body_file(sha256))
     }
 
-    fn put_head(
-        &self,
-        path: &str,
-        answer: &Answer,
-        bytes: u64,
-        sha256: String,
-        inline: &[u8],
-    ) -> io::Result<()> {
-        let at = answer.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let head = Head {
-            path: path.to_owned(),
-            status: answer.status.as_u16(),
-            bytes,
-            sha256,
-            at: at.as_secs(),
-            proof: answer.proof.clone(),
-        };
-        let mut text = serde_json::to_vec(&head)?;
-        text.push(b'\n');
-        text.extend_from_slice(inline);
+    fn put_head(&self, path: &str, head: &Head, inline: &[u8]) -> io::Result<()> {
         let mut file = self.begin()?;
-        file.write_all(&text)?;
+        file.write_all(&head.kept(inline)?)?;
         persist(file, &self.answer_file(path))
     }
 
@@ -244,13 +188,7 @@ impl Disk {
     }
 
     fn body_file(&self, sha256: &str) -> PathBuf {
-        // A digest from a damaged head may be any text.
-        let is_digest = sha256.len() == 64 && sha256.bytes().all(|it| it.is_ascii_hexdigit());
-        let (shelf, name) = match is_digest {
-            true => sha256.split_at(2),
-            false => ("none", "none"),
-        };
-        self.root.join("bodies").join(shelf).join(name)
+        self.root.join("bodies").join(body_path(sha256))
     }
 
     /// The versions of a module of which .info, .mod and zip are kept. `folder` is its path in the alphabet of module
@@ -276,7 +214,7 @@ impl Disk {
     /// Whether an answer is there, and its body.
     fn is_whole(&self, answer: &Path) -> bool {
         head_of(answer)
-            .is_some_and(|head| head.bytes <= INLINE || self.body_file(&head.sha256).is_file())
+            .is_some_and(|head| head.is_inline() || self.body_file(&head.sha256).is_file())
     }
 
     /// Removes what was not used for longest, until all files have `most` bytes or less. Returns how many bytes there
@@ -365,7 +303,7 @@ impl Disk {
             Err(error) => return Err(error),
         }
         if let Some(head) = &head
-            && head.bytes > INLINE
+            && !head.is_inline()
         {
             self.verified().remove(&head.sha256);
             match fs::remove_file(self.body_file(&head.sha256)) {
@@ -519,7 +457,7 @@ fn persist(file: NamedTempFile, to: &Path) -> io::Result<()> {
     file.persist(to).map(drop).map_err(|failed| failed.error)
 }
 
-fn digest_of(file: &File, bytes: u64) -> io::Result<[u8; 32]> {
+pub(super) fn digest_of(file: &File, bytes: u64) -> io::Result<[u8; 32]> {
     let mut digest = Sha256::new();
     let mut chunk = vec![0; 1 << 18];
     let mut at = 0;
@@ -534,19 +472,15 @@ fn digest_of(file: &File, bytes: u64) -> io::Result<[u8; 32]> {
     Ok(digest.finalize().into())
 }
 
-fn hex(digest: &[u8]) -> String {
-    use std::fmt::Write as _;
-    digest
-        .iter()
-        .fold(String::with_capacity(64), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use http::StatusCode;
+
     use super::*;
+    use crate::serve::answer::Proof;
+    use crate::serve::kept::INLINE;
 
     fn answer(body: &[u8]) -> (Answer, Bytes) {
         let body = Bytes::copy_from_slice(body);

@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) growing: Option<Growing>,
     /// How much of it may be passed on: all, but for the end as long as that is not proved.
     pub(super) released: u64,
+    /// Nobody upstream was asked: another machine had kept it.
+    pub(super) is_of_store: bool,
     pub(super) end: Option<Result<Answer, Failure>>,
 }
 
@@ -112,6 +114,13 @@ impl Flight {
 }
 
 impl Pilot<'_> {
+    /// It was in the shared store.
+    pub(super) fn is_of_store(&self) {
+        self.flight
+            .state
+            .send_modify(|state| state.is_of_store = true);
+    }
+
     /// So many bytes of the body can be passed on, and from which file.
     pub(super) fn grows(&self, growing: Growing, released: u64) {
         self.flight.state.send_modify(|state| {

@@ -91,11 +91,12 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
         "/healthz" => return said(StatusCode::OK, "it runs"),
         "/readyz" => {
             let states = server.tiers.states().await;
-            let tiers = states.map(|(tier, is_used)| match is_used {
-                true => format!("{tier}: ok"),
-                false => format!("{tier}: left out"),
+            let tiers = states.iter().map(|tier| match tier.is_used {
+                true => format!("{}: ok", tier.name),
+                false => format!("{}: left out", tier.name),
             });
-            let status = match states.iter().all(|(_, is_used)| *is_used) {
+            let tiers: Vec<_> = tiers.collect();
+            let status = match states.iter().all(|tier| tier.is_used || !tier.is_needed) {
                 true => StatusCode::OK,
                 false => StatusCode::SERVICE_UNAVAILABLE,
             };

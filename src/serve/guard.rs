@@ -45,10 +45,19 @@ impl Guard {
         &self,
         job: impl Future<Output = Result<T, E>>,
     ) -> Option<T> {
+        self.run_within(self.limit, job).await
+    }
+
+    /// The same for a job that may take another time.
+    pub(crate) async fn run_within<T, E: Display>(
+        &self,
+        limit: Duration,
+        job: impl Future<Output = Result<T, E>>,
+    ) -> Option<T> {
         if !self.breaker.admits(self.clock.now()) {
             return None;
         }
-        let why = match tokio::time::timeout(self.limit, job).await {
+        let why = match tokio::time::timeout(limit, job).await {
             Ok(Ok(done)) => {
                 if self.breaker.answered() {
                     tracing::warn!(target: "modtape::serve", "{} is used again", self.name);
@@ -56,7 +65,7 @@ impl Guard {
                 return Some(done);
             }
             Ok(Err(why)) => why.to_string(),
-            Err(_) => format!("it takes longer than {} s", self.limit.as_secs_f32()),
+            Err(_) => format!("it takes longer than {} s", limit.as_secs_f32()),
         };
         if self.breaker.failed(self.clock.now()) {
             tracing::warn!(target: "modtape::serve", "{} is left out: {why}", self.name);

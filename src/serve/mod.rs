@@ -1,7 +1,8 @@
 //! A module proxy for a team: it answers from what it keeps, asks others for the rest, once for all who wait, and
 //! keeps only what it has proved.
 //!
-//! A request is an [`Item`](item::Item). The [`Server`] looks for its answer in the tiers (`tiers.rs`: memory, then disk);
+//! A request is an [`Item`](item::Item). The [`Server`] looks for its answer in the tiers (`tiers.rs`: memory, then disk, then what
+//! is shared with other machines);
 //! what none has is fetched by a task of its own (`fetch.rs`), which whoever asks for the same joins. Entries of the
 //! upstream GOPROXY are asked in turn (`entries.rs`), through a gateway in this process (`upstream.rs`), so that what goes
 //! out has the deadlines, the diagnosis and the record of what a recorded go command asks. What came is held against
@@ -20,10 +21,12 @@ mod front;
 mod guard;
 mod hearing;
 mod item;
+mod kept;
 mod listener;
 mod memory;
 mod purge;
 mod server;
+mod shared;
 mod spool;
 mod tiers;
 mod truth;
@@ -36,6 +39,7 @@ pub(crate) use listener::serve;
 pub(crate) use memory::Memory;
 pub(crate) use purge::Purge;
 pub(crate) use server::{Counts, Done, Parts, Server};
+pub(crate) use shared::Shared;
 pub(crate) use tiers::Tiers;
 pub(crate) use truth::Truth;
 pub(crate) use upstream::Upstream;

@@ -35,6 +35,9 @@ const OUTGOING: usize = 256;
 /// How long what is on its way may take at the end.
 const LAST: Duration = Duration::from_secs(2);
 
+/// How long what goes to the shared store may take at the end, beside that.
+const UPLOADS: Duration = Duration::from_secs(10);
+
 /// A module proxy.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -52,6 +55,8 @@ pub(crate) struct Server {
     outgoing: Semaphore,
     /// Owns every task.
     tasks: TaskTracker,
+    /// Owns those that keep answers in the shared store.
+    uploads: TaskTracker,
     /// Ends those that have not ended by themselves.
     stop: CancellationToken,
 }
@@ -184,6 +189,7 @@ impl Server {
             counts: parts.counts,
             outgoing: Semaphore::new(OUTGOING),
             tasks: TaskTracker::new(),
+            uploads: TaskTracker::new(),
             stop: CancellationToken::new(),
         })
     }
@@ -202,8 +208,11 @@ impl Server {
         }
         self.tasks.close();
         let _ = tokio::time::timeout(LAST, self.tasks.wait()).await;
+        self.uploads.close();
+        let _ = tokio::time::timeout(UPLOADS, self.uploads.wait()).await;
         self.stop.cancel();
         self.tasks.wait().await;
+        self.uploads.wait().await;
     }
 
     /// Answers a client.
@@ -303,6 +312,10 @@ impl Server {
 
     async fn follow(flight: Arc<Flight>, source: Source) -> Obtained {
         let state = flight.begun().await;
+        let source = match source {
+            Source::Miss if state.is_of_store => Source::Tier(Tier::Store),
+            source => source,
+        };
         match state.end {
             Some(Ok(answer)) => Obtained::Whole(answer, source),
             Some(Err(failure)) => Obtained::Failed(failure),
@@ -339,6 +352,11 @@ impl Server {
 
     /// Asks for an item until what an entry sends is taken.
     async fn fetch(self: &Arc<Self>, item: &Item, pilot: Pilot<'_>) {
+        if let Some(answer) = self.shared(item).await {
+            pilot.is_of_store();
+            pilot.ends(Ok(answer));
+            return;
+        }
         let mut asking = self.entries.asking(item);
         let mut spool = None;
         let end = loop {
@@ -395,7 +413,10 @@ impl Server {
         match answer.proof {
             _ if !pilot.may_keep() => {}
             Proof::None => self.tiers.put_in_memory(item.path(), &answer),
-            _ => self.tiers.put(item.path(), &answer).await,
+            _ => {
+                self.tiers.put(item.path(), &answer).await;
+                self.share(item, &answer);
+            }
         }
         if item.kind() == Kind::Tile {
             let (server, item) = (Arc::clone(self), item.clone());
@@ -467,7 +488,7 @@ impl Server {
     }
 
     /// Keeps a tile that a proof has used.
-    pub(super) async fn proved(&self, item: &Item, body: &Bytes) {
+    pub(super) async fn proved(self: &Arc<Self>, item: &Item, body: &Bytes) {
         let is_kept = |(answer, _): &(Answer, Tier)| self.truth.accepts(item, &answer.proof);
         if self
             .tiers
@@ -485,6 +506,56 @@ impl Server {
             proof: self.truth.proof_of(item),
         };
         self.tiers.put(item.path(), &answer).await;
+        self.share(item, &answer);
+    }
+
+    /// An answer that another machine has proved and kept in the shared store; it is kept here then.
+    pub(super) async fn shared(self: &Arc<Self>, item: &Item) -> Option<Answer> {
+        if !self.is_for_all(item) {
+            return None;
+        }
+        let is_proved = |answer: &Answer| self.truth.accepts(item, &answer.proof);
+        let answer = match self.tiers.get_shared(item).await.filter(is_proved) {
+            Some(answer) => answer,
+            None => self.shared_tile(item).await?,
+        };
+        if item.kind() == Kind::Mod && self.ahead.is_some() {
+            Ahead::follow(self, &answer.text().ok()?);
+        }
+        self.complete(item);
+        Some(answer)
+    }
+
+    /// A part of a tile of which the shared store has all.
+    async fn shared_tile(&self, item: &Item) -> Option<Answer> {
+        let tile = item.route.tile.filter(|tile| !tile.is_full())?;
+        let route = Route::of_tile(item.route.sumdb.as_deref()?, tile.full());
+        let full = Item::of_route(route).ok()?;
+        self.tiers.get_shared(&full).await?;
+        Some(self.cut_from_wider(item).await?.0)
+    }
+
+    /// Keeps what was proved in the shared store, beside what clients wait for.
+    pub(super) fn share(self: &Arc<Self>, item: &Item, answer: &Answer) {
+        if !self.is_for_all(item) {
+            return;
+        }
+        let Some(place) = self.tiers.queue_shared(answer) else {
+            return;
+        };
+        let (server, item, answer) = (Arc::clone(self), item.clone(), answer.clone());
+        let upload = async move {
+            server.tiers.put_shared(&item, &answer).await;
+            drop(place);
+        };
+        let stop = self.stop.clone();
+        self.uploads
+            .spawn(stop.run_until_cancelled_owned(Box::pin(upload)));
+    }
+
+    /// Whether the shared store may have an item: what never changes, of modules that are not private.
+    fn is_for_all(&self, item: &Item) -> bool {
+        item.life() == Life::Immutable && self.truth.is_public(item.module())
     }
 
     /// A tile as wide as it was asked for, from a wider one: the hashes of complete subtrees never change.

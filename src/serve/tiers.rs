@@ -1,16 +1,20 @@
 //! Where answers are kept, in the order in which they are asked for.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tempfile::NamedTempFile;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Answer, Content, FRESH, Proof};
 use super::disk::Disk;
 use super::guard::Guard;
+use super::item::Item;
 use super::memory::Memory;
 use super::purge::Purge;
+use super::shared::{Found, Shared};
 use crate::clock::Clock;
 
 /// How long a disk may take before a request goes on without it.
@@ -24,6 +28,8 @@ const DISK_JOBS: usize = 64;
 pub(crate) enum Tier {
     Memory,
     Disk,
+    /// The store that is shared with other machines.
+    Store,
 }
 
 impl Tier {
@@ -31,6 +37,7 @@ impl Tier {
         match self {
             Self::Memory => "memory",
             Self::Disk => "disk",
+            Self::Store => "store",
         }
     }
 }
@@ -53,6 +60,15 @@ impl Begun {
     }
 }
 
+/// Whether a tier is used at the moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TierState {
+    pub(super) name: &'static str,
+    pub(super) is_used: bool,
+    /// Without it, requests had better go to another replica.
+    pub(super) is_needed: bool,
+}
+
 /// All tiers. What one cannot do is said once, and the build goes on.
 #[derive(Debug)]
 pub(crate) struct Tiers {
@@ -61,6 +77,8 @@ pub(crate) struct Tiers {
     reads: Guard,
     /// Apart, since a full disk can still be read.
     writes: Guard,
+    /// What other machines have, too.
+    shared: Option<Shared>,
     /// Bytes that the disk may have.
     most: u64,
     /// Bytes that were written since the disk was last looked through.
@@ -76,10 +94,53 @@ impl Tiers {
             disk,
             reads: guard("reading from the store"),
             writes: guard("writing to the store"),
+            shared: None,
             most,
             // It is looked through with the first answer.
             written: AtomicU64::new(most),
         }
+    }
+
+    /// The same, and what is shared with other machines.
+    #[must_use]
+    pub(crate) fn sharing(self, shared: Option<Shared>) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// The answer that the shared store has to an item, held against its digest; it is kept on the disk and in
+    /// memory. `None` if there is none, or the store does not give it in time. Whether the item may be looked
+    /// for there, and whether its proof is enough, is for the caller to say.
+    pub(super) async fn get_shared(&self, item: &Item) -> Option<Answer> {
+        let (shared, path) = (self.shared.as_ref()?, item.path());
+        let head = match shared.get(path).await? {
+            Found::Whole(answer) => {
+                self.put(path, &answer).await;
+                return Some(answer);
+            }
+            Found::Large(head) => head,
+        };
+        let begun = self.begin().await.ok()?;
+        let (file, sha256) = shared.receive(path, &head, begun.file).await?;
+        let (reader, bytes) = (Arc::new(file.reopen().ok()?), head.bytes);
+        let answer = head.answer(Content::File(reader, bytes));
+        if begun.is_in_store {
+            self.put_file(path, &answer, file, sha256).await;
+        }
+        Some(answer)
+    }
+
+    /// Keeps an answer in the shared store, and returns once it is there: true, or false if the store does not take it,
+    /// or not in time. Whether it may be kept there is for the caller to say.
+    pub(super) async fn put_shared(&self, item: &Item, answer: &Answer) -> bool {
+        match &self.shared {
+            Some(shared) => shared.put(item.path(), answer).await,
+            None => false,
+        }
+    }
+
+    /// A place among what waits to be kept in the shared store; `None` if there is no store, or too much waits.
+    pub(super) fn queue_shared(&self, answer: &Answer) -> Option<OwnedSemaphorePermit> {
+        self.shared.as_ref()?.queue(answer)
     }
 
     /// The answer to a path, of whatever age, and where it was.
@@ -196,10 +257,24 @@ impl Tiers {
     }
 
     /// Each tier that can fail, and whether it is used at the moment.
-    pub(super) async fn states(&self) -> [(&'static str, bool); 2] {
+    pub(super) async fn states(&self) -> Vec<TierState> {
         // A folder that was not written to for long is tried.
         let is_written = self.write(Disk::begin).await.is_some();
-        [("reads", !self.reads.is_left_out()), ("writes", is_written)]
+        let state = |name, is_used, is_needed| TierState {
+            name,
+            is_used,
+            is_needed,
+        };
+        let mut states = vec![
+            state("memory", true, true),
+            state("disk, reading", !self.reads.is_left_out(), true),
+            state("disk, writing", is_written, true),
+        ];
+        if let Some(shared) = &self.shared {
+            states.push(state("store, reading", shared.is_read(), false));
+            states.push(state("store, writing", shared.is_written(), false));
+        }
+        states
     }
 
     /// Reads from the disk. What is damaged is none, and is said each time.

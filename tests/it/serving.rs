@@ -5,6 +5,7 @@ mod builds;
 mod private;
 mod purges;
 mod running;
+mod store;
 mod zips;
 
 use std::io::{Read as _, Write as _};
@@ -83,6 +84,11 @@ fn ask(address: SocketAddr, method: &str, path: &str, fields: &str) -> Answer {
     let head =
         format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{fields}\r\n");
     stream.write_all(head.as_bytes()).expect("it reads");
+    read_answer(stream)
+}
+
+/// Reads a response up to the end of its connection.
+fn read_answer(mut stream: TcpStream) -> Answer {
     let mut answer = Vec::new();
     // A reset is an answer that is not whole.
     let is_read = stream.read_to_end(&mut answer).is_ok();

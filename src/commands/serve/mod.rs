@@ -55,7 +55,7 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
     ProcessLimits::now().raise_descriptors();
     let go = variables.go_settings_of(&args.command).await;
     let plan = Plan::of(settings, &variables, &go, clock)?;
-    let store = match &args.store {
+    let store = match &plan.folder {
         Some(store) => store.clone(),
         None => default_store(&variables)?,
     };
@@ -70,16 +70,13 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
         .with_context(|| format!("cannot listen on {address}"))
         .help("--listen 127.0.0.1:0 takes a free port")?;
     let address = listener.local_addr()?;
+    let shared = plan.shared_store(args, &variables, clock)?;
+    let tiers = Tiers::new(clock, Memory::new(args.memory), disk, args.disk_max);
     let fixed = Fixed {
         clock,
         variables,
         go,
-        tiers: Arc::new(Tiers::new(
-            clock,
-            Memory::new(args.memory),
-            disk,
-            args.disk_max,
-        )),
+        tiers: Arc::new(tiers.sharing(shared)),
         counts: Arc::default(),
         address,
     };
@@ -88,6 +85,8 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
     let base = token::on_path(&base, plan.access.token.as_ref().map(Token::secret));
     let clients = goproxy_of_clients(&plan.list, &base);
     let from = shown(&plan.list);
+    let also = plan.shared.as_ref();
+    let also = also.map_or(String::new(), |place| format!(" and {place}"));
     let running = plan.start(&fixed).await?;
     let stop = CancellationToken::new();
     // To the client, to ourselves, and from there on; and files of the store.
@@ -111,7 +110,10 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
         }
         false => {
             let kept = store.display();
-            say(global, format!("modules from {from} are kept in {kept}"));
+            say(
+                global,
+                format!("modules from {from} are kept in {kept}{also}"),
+            );
             say_always(format!(
                 "use it: go env -w GOPROXY={clients}   (undo: go env -u GOPROXY)"
             ));

@@ -1,20 +1,24 @@
 //! What a server is made of: checked first, then started. A reload does both anew, with the same port and tiers.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use anyhow::Context as _;
 
 use super::config::Settings;
 use super::gateway::{InProcess, Outgoing};
 use crate::child::GoFacts;
 use crate::cli::ServeArgs;
 use crate::clock::Clock;
-use crate::commands::dialling;
 use crate::commands::failure::{Advise as _, Failure, USAGE};
 use crate::commands::session::{Variables, token};
+use crate::commands::{dialling, objects};
 use crate::gomod::{Base, GoProxy};
+use crate::objects::Place;
 use crate::redact::url_without_secrets;
-use crate::serve::{Access, Counts, Parts, Passwords, Server, Tiers, Truth, Upstream};
+use crate::serve::{Access, Counts, Parts, Passwords, Server, Shared, Tiers, Truth, Upstream};
 use crate::tls::{RootSources, Roots};
 use crate::upstream::{Overrides, ParentProxies};
 
@@ -34,6 +38,10 @@ pub(super) struct Plan {
     /// The upstream list, as it was given.
     goproxy: String,
     pub(super) list: GoProxy,
+    /// Where answers are kept, if a folder was named.
+    pub(super) folder: Option<PathBuf>,
+    /// What is shared with other machines.
+    pub(super) shared: Option<Place>,
     is_offline: bool,
     truth: Truth,
     overrides: Overrides,
@@ -91,6 +99,7 @@ impl Plan {
         }
         let truth = Truth::new(go.get("GOSUMDB"), go.get("GONOSUMDB"));
         let truth = truth.map_err(|why| usage(anyhow::anyhow!(why)))?;
+        let (folder, shared) = stores(&args.store).map_err(usage)?;
         let dial = &args.dial;
         let roots = Roots::load(&RootSources {
             file: variables.ssl_cert_file.clone(),
@@ -100,6 +109,8 @@ impl Plan {
         Ok(Self {
             goproxy: goproxy.to_owned(),
             list,
+            folder,
+            shared,
             is_offline: args.offline,
             truth,
             overrides: dialling::overrides(dial).map_err(usage)?,
@@ -109,6 +120,22 @@ impl Plan {
             is_ahead: !args.no_ahead,
             access,
         })
+    }
+
+    /// Opens the store that is shared with other machines; nothing is asked yet.
+    pub(super) fn shared_store(
+        &self,
+        args: &ServeArgs,
+        variables: &Variables,
+        clock: Clock,
+    ) -> Result<Option<Shared>, Failure> {
+        let Some(place) = &self.shared else {
+            return Ok(None);
+        };
+        let parents = dialling::parents(&args.dial, variables)?;
+        let objects = objects::open(place, clock, &self.roots, parents);
+        let objects = objects.map_err(|error| Failure::new(USAGE, error))?;
+        Ok(Some(Shared::new(clock, objects)))
     }
 
     /// Starts what it says.
@@ -140,6 +167,28 @@ impl Plan {
         });
         Ok(Running { server, inside })
     }
+}
+
+/// The folder and the object store that are named, one of each at most.
+fn stores(named: &[PathBuf]) -> anyhow::Result<(Option<PathBuf>, Option<Place>)> {
+    let (mut folder, mut shared) = (None, None);
+    for store in named {
+        let url = store.to_str().filter(|text| Place::is_url(text));
+        let is_second = match url {
+            Some(url) => {
+                let place = url
+                    .parse::<Place>()
+                    .with_context(|| format!("--store {}", url_without_secrets(url)))?;
+                shared.replace(place).is_some()
+            }
+            None => folder.replace(store.clone()).is_some(),
+        };
+        anyhow::ensure!(
+            !is_second,
+            "--store takes one folder and one object store, not two of a kind"
+        );
+    }
+    Ok((folder, shared))
 }
 
 impl Running {
