@@ -439,6 +439,12 @@ pub(crate) struct ServeArgs {
     /// Ask nobody: serve what is kept
     #[arg(long, conflicts_with = "upstream")]
     pub(crate) offline: bool,
+    /// Ask nobody: serve a recording, or a tree of files (of `modtape export goproxy`, or GOMODCACHE)
+    #[arg(long, value_name = "RECORDING|TREE", conflicts_with_all = ["upstream", "offline", "store"])]
+    pub(crate) from: Option<String>,
+    /// Keep what goes upstream as a recording of this name, or at this path: `modtape report` explains it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["from", "offline"])]
+    pub(crate) record: Option<PathBuf>,
     /// How much memory answers may take
     #[arg(long, value_name = "SIZE", default_value = "256MB", value_parser = size)]
     pub(crate) memory: u64,

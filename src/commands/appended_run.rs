@@ -166,7 +166,7 @@ fn write(dir: &Path, manifest: &Manifest) -> anyhow::Result<()> {
 
 /// Reads the closed journal, checks the answers, and writes manifest and index. False if a signal stopped the
 /// check: then nothing is written.
-fn judged(
+pub(super) fn judged(
     dir: &Path,
     mut manifest: Manifest,
     stop: &Stop,

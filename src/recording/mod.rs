@@ -24,5 +24,5 @@ pub(crate) use append::announce;
 pub use append::{AppendError, append};
 pub(crate) use main_module::{MainModule, keep_main_module};
 pub use reader::{ConnectionRow, Recording, Row};
-pub(crate) use writer::BodySink;
+pub(crate) use writer::{BodySink, Health};
 pub use writer::{Durability, Journal, Recorder};

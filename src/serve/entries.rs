@@ -1,5 +1,6 @@
 //! The entries of the upstream GOPROXY, asked in turn.
 
+use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ const SHARE: Duration = Duration::from_secs(5);
 pub(super) enum Asked {
     /// The entry has a zip, which comes.
     Zip(Response<Incoming>),
+    /// The tree that stands in for the entries has a zip of so many bytes.
+    File(File, u64),
     /// The entry has a text, which is whole.
     Text(Bytes),
     /// No entry has it: the status and the words of the last one.
@@ -138,7 +141,8 @@ impl Entries {
 
     /// Leaves an entry alone for a while.
     fn gave_no_answer(&self, entry: &Entry, item: &Item, failure: Failure) -> Said {
-        if entry.breaker(item).failed(self.clock.now()) {
+        // A recording is not overloaded: what it lacks says nothing of what it has.
+        if !self.upstream.is_recorded() && entry.breaker(item).failed(self.clock.now()) {
             let why = failure.text();
             tracing::warn!(target: "modtape::serve", "{} is left alone: {why}", entry.shown);
         }

@@ -120,11 +120,11 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
     };
     if item.kind() == Kind::SumdbSupported {
         let name = item.route.sumdb.as_deref().unwrap_or_default();
-        return match server.truth.knows(name) {
+        return match server.relays(name) {
             true => said(StatusCode::OK, "the checksum database is relayed"),
             false => said(
                 StatusCode::NOT_FOUND,
-                "the key of this checksum database is not known",
+                "this checksum database is not relayed: its key is not known, or nothing of it is here",
             ),
         };
     }

@@ -6,7 +6,8 @@
 //! what none has is fetched by a task of its own (`fetch.rs`), which whoever asks for the same joins. Entries of the
 //! upstream GOPROXY are asked in turn (`entries.rs`), through a gateway in this process (`upstream.rs`), so that what goes
 //! out has the deadlines, the diagnosis and the record of what a recorded go command asks. What came is held against
-//! the checksum database (`truth.rs`) before it is kept, and names what is fetched next (`ahead.rs`).
+//! the checksum database (`truth.rs`) before it is kept, and names what is fetched next (`ahead.rs`). A folder of files may
+//! stand in for all entries (`tree.rs`).
 
 mod access;
 mod ahead;
@@ -29,6 +30,7 @@ mod server;
 mod shared;
 mod spool;
 mod tiers;
+mod tree;
 mod truth;
 mod upstream;
 
@@ -41,5 +43,6 @@ pub(crate) use purge::Purge;
 pub(crate) use server::{Counts, Done, Parts, Server};
 pub(crate) use shared::Shared;
 pub(crate) use tiers::Tiers;
+pub(crate) use tree::Tree;
 pub(crate) use truth::Truth;
 pub(crate) use upstream::Upstream;

@@ -19,8 +19,9 @@ use super::failure::Failure;
 use super::fetch::{Flight, Flights, Pilot};
 use super::item::{Item, Life};
 use super::purge::Purge;
-use super::spool;
+use super::spool::{self, Coming};
 use super::tiers::{Tier, Tiers};
+use super::tree::Tree;
 use super::truth::{Truth, Verdict};
 use super::upstream::Upstream;
 use crate::clock::Clock;
@@ -48,6 +49,8 @@ pub(crate) struct Server {
     /// Who may ask.
     pub(super) access: Access,
     entries: Entries,
+    /// Asked instead of them, if there is one.
+    tree: Option<Tree>,
     flights: Flights,
     pub(super) clock: Clock,
     pub(super) counts: Arc<Counts>,
@@ -71,6 +74,8 @@ pub(crate) struct Parts {
     pub(crate) goproxy: GoProxy,
     /// How they are asked.
     pub(crate) upstream: Upstream,
+    /// The folder that is asked instead of all entries, if there is one.
+    pub(crate) tree: Option<Tree>,
     /// What comes is held against it.
     pub(crate) truth: Truth,
     /// Whether it fetches before it is asked.
@@ -184,6 +189,7 @@ impl Server {
             ahead: parts.is_ahead.then(Ahead::new),
             access: parts.access,
             entries: Entries::new(&parts.goproxy, parts.upstream, parts.clock),
+            tree: parts.tree,
             flights: Flights::default(),
             clock: parts.clock,
             counts: parts.counts,
@@ -213,6 +219,12 @@ impl Server {
         self.stop.cancel();
         self.tasks.wait().await;
         self.uploads.wait().await;
+    }
+
+    /// Whether requests to that checksum database are answered here.
+    pub(super) fn relays(&self, database: &str) -> bool {
+        let tree = self.tree.as_ref();
+        self.truth.knows(database) && tree.is_none_or(|tree| tree.has_database(database))
     }
 
     /// Answers a client.
@@ -361,11 +373,18 @@ impl Server {
         let mut spool = None;
         let end = loop {
             let place = self.outgoing.acquire().await;
-            let asked = asking.next().await;
+            let asked = match &self.tree {
+                Some(tree) => tree.ask(item).await,
+                None => asking.next().await,
+            };
             drop(place);
             let came = match asked {
                 Asked::Zip(response) => {
-                    spool::fetch(self, item, response, &mut spool, &pilot).await
+                    spool::fetch(self, item, response.into(), &mut spool, &pilot).await
+                }
+                Asked::File(file, bytes) => {
+                    let coming = Coming::File(file, bytes);
+                    spool::fetch(self, item, coming, &mut spool, &pilot).await
                 }
                 Asked::Text(text) => self.text(item, text, &pilot).await.map_err(Flaw::Wrong),
                 Asked::Absent(status, text) => {
@@ -384,6 +403,10 @@ impl Server {
             };
             match came {
                 Ok(answer) => break Ok(answer),
+                // A file is what it is.
+                Err(Flaw::BrokeOff(failure, _) | Flaw::Wrong(failure)) if self.tree.is_some() => {
+                    break Err(failure);
+                }
                 Err(Flaw::BrokeOff(failure, silence)) => asking.broke_off(failure, silence),
                 Err(Flaw::Wrong(failure)) => asking.was_wrong(failure),
                 Err(Flaw::Ours(failure)) => break Err(failure),

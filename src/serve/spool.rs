@@ -5,7 +5,7 @@
 //! more, byte for byte.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,18 +47,79 @@ pub(super) struct Spool {
     length: Option<u64>,
 }
 
-/// Writes the body of a response to a file, judges it and keeps it. `slot` has what an earlier response left that
+/// How much of a file is read at once, bytes.
+const CHUNK: usize = 1 << 18;
+
+/// Where a zip comes from.
+#[derive(Debug)]
+pub(super) enum Coming {
+    /// The body of a response, and its length if it tells.
+    Response(Incoming, Option<u64>),
+    /// A file of so many bytes.
+    File(File, u64),
+}
+
+impl From<Response<Incoming>> for Coming {
+    fn from(response: Response<Incoming>) -> Self {
+        let length = response.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        Self::Response(response.into_body(), length)
+    }
+}
+
+impl Coming {
+    const fn length(&self) -> Option<u64> {
+        match self {
+            Self::Response(_, length) => *length,
+            Self::File(_, bytes) => Some(*bytes),
+        }
+    }
+
+    /// The next bytes; `None` at the end. An error says why no more come.
+    async fn next(&mut self) -> Option<Result<Bytes, String>> {
+        match self {
+            Self::Response(body, _) => loop {
+                match body.frame().await? {
+                    Err(error) => return Some(Err(chain(&error))),
+                    Ok(frame) => {
+                        if let Ok(chunk) = frame.into_data() {
+                            return Some(Ok(chunk));
+                        }
+                    }
+                }
+            },
+            Self::File(file, _) => match read(file).await {
+                Ok(chunk) if chunk.is_empty() => None,
+                Ok(chunk) => Some(Ok(chunk)),
+                Err(error) => Some(Err(error.to_string())),
+            },
+        }
+    }
+}
+
+/// Reads on a thread where a slow disk holds nobody up.
+async fn read(file: &File) -> io::Result<Bytes> {
+    let mut file = file.try_clone()?;
+    let read = tokio::task::spawn_blocking(move || {
+        let mut chunk = vec![0; CHUNK];
+        let length = file.read(&mut chunk)?;
+        chunk.truncate(length);
+        Ok(chunk.into())
+    });
+    read.await.map_err(io::Error::other)?
+}
+
+/// Writes a zip that comes to a file, judges it and keeps it. `slot` has what an earlier response left that
 /// broke off, if there was one.
 pub(super) async fn fetch(
     server: &Arc<Server>,
     item: &Item,
-    response: Response<Incoming>,
+    mut coming: Coming,
     slot: &mut Option<Spool>,
     pilot: &Pilot<'_>,
 ) -> Result<Answer, Flaw> {
     let path = item.path();
-    let length = response.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length = coming.length();
     let too_long = || {
         let most = ZIP_LIMIT >> 20;
         let why = format!("{path} has more than {most} MiB, which go does not take");
@@ -83,20 +144,16 @@ pub(super) async fn fetch(
     if spool.length.is_some() && spool.length != length {
         return Err(another());
     }
-    let mut body = response.into_body();
     let (mut digest, mut at) = (Sha256::new(), 0u64);
     loop {
         let asked = server.clock.now();
-        let Some(frame) = body.frame().await else {
+        let Some(chunk) = coming.next().await else {
             break;
         };
-        let frame = frame.map_err(|error| {
-            let why = format!("it broke off after {at} bytes: {}", chain(&error));
+        let chunk = chunk.map_err(|error| {
+            let why = format!("it broke off after {at} bytes: {error}");
             Flaw::BrokeOff(failed(&why), server.clock.now().since(asked))
         })?;
-        let Ok(chunk) = frame.into_data() else {
-            continue;
-        };
         let next = at + chunk.len() as u64;
         if next > ZIP_LIMIT {
             return Err(too_long());

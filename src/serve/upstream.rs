@@ -26,6 +26,8 @@ pub(crate) struct Upstream {
     base: String,
     /// How long the gateway waits for the next bytes.
     idle: Duration,
+    /// Whether a recording answers there.
+    is_recorded: bool,
 }
 
 impl Upstream {
@@ -37,6 +39,7 @@ impl Upstream {
             client: Client::builder(TokioExecutor::new()).build(connector),
             base,
             idle,
+            is_recorded: false,
         }
     }
 
@@ -44,6 +47,20 @@ impl Upstream {
     /// wait and ours do not begin at the same moment.
     pub(super) fn is_given_up(&self, silence: Duration) -> bool {
         silence >= self.idle / 2
+    }
+
+    /// The same, for one behind which nobody but a recording answers.
+    #[must_use]
+    pub(crate) fn recorded(self) -> Self {
+        Self {
+            is_recorded: true,
+            ..self
+        }
+    }
+
+    /// Whether a recording answers.
+    pub(super) const fn is_recorded(&self) -> bool {
+        self.is_recorded
     }
 
     /// Asks the entry at a place of the list. What it says with another status than 200 has to be read.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod builds;
+mod from;
 mod private;
 mod purges;
 mod running;

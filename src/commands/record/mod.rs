@@ -31,7 +31,7 @@ use crate::terminal::say;
 use crate::tls::{self, ClientConfigs};
 use crate::upstream::{self, Dialer};
 
-pub(super) use setup::{TOOL, TargetFlags, open};
+pub(super) use setup::{FACTS, TOOL, TargetFlags, open};
 pub(super) use writing::dumb_repositories;
 use writing::{Closed, INCOMPLETE, Writing};
 

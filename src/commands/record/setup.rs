@@ -31,7 +31,7 @@ use crate::upstream::{Named, Overrides, Reach};
 pub(in crate::commands) const TOOL: &str = concat!("modtape ", env!("CARGO_PKG_VERSION"));
 
 /// The settings of `go env` that are in the manifest besides those that a replay needs.
-const FACTS: [&str; 4] = ["GOVERSION", "GOOS", "GOARCH", "GOFLAGS"];
+pub(in crate::commands) const FACTS: [&str; 4] = ["GOVERSION", "GOOS", "GOARCH", "GOFLAGS"];
 
 /// The targets that flags name.
 pub(in crate::commands) struct TargetFlags {

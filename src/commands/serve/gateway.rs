@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::recording::UpstreamRecording;
 use crate::child::{GoAuth, GoFacts, Repositories};
 use crate::clock::Clock;
 use crate::commands::session::Variables;
@@ -21,6 +22,7 @@ use crate::proxy::{
     Windows,
 };
 use crate::redact::Redactor;
+use crate::replay::Replay;
 use crate::sockets::OwnSockets;
 use crate::tls;
 use crate::upstream::{Dialer, Limits, Overrides, ParentProxies, Reach, Settings};
@@ -36,6 +38,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) clock: Clock,
     /// The upstream list.
     pub(super) goproxy: &'a str,
+    /// The checksum database that is asked where no entry relays it.
+    pub(super) gosumdb: &'a str,
     pub(super) go: &'a GoFacts,
     pub(super) variables: &'a Variables,
     pub(super) overrides: Overrides,
@@ -43,6 +47,10 @@ pub(super) struct Outgoing<'a> {
     pub(super) roots: tls::Roots,
     /// How long an upstream may be silent.
     pub(super) idle: Duration,
+    /// Answers instead of all who could be dialled, if there is one.
+    pub(super) replay: Option<Arc<Replay>>,
+    /// Where what is asked is recorded, if it is.
+    pub(super) recording: Option<&'a UpstreamRecording>,
     /// Where clients are served: it is never dialled.
     pub(super) own: SocketAddr,
 }
@@ -61,19 +69,30 @@ impl InProcess {
         let address = listener.local_addr()?;
         let token = Token::random();
         let base = format!("http://{address}/{}", token.secret());
-        let dialer = Dialer::new(Settings {
-            clock,
-            limits: LIMITS,
-            tls: tls::ClientConfigs::new(&outgoing.roots),
-            parents: outgoing.parents,
-            overrides: outgoing.overrides,
-            reach: Reach::all_but(vec![address, outgoing.own]),
-            sockets: OwnSockets::default(),
-        });
+        let is_replay = outgoing.replay.is_some();
+        let responder = match outgoing.replay {
+            Some(replay) => Responder::Replay(replay),
+            None => Responder::Upstream(Dialer::new(Settings {
+                clock,
+                limits: LIMITS,
+                tls: tls::ClientConfigs::new(&outgoing.roots),
+                parents: outgoing.parents,
+                overrides: outgoing.overrides,
+                reach: Reach::all_but(vec![address, outgoing.own]),
+                sockets: OwnSockets::default(),
+            })),
+        };
         let mut settings = outgoing.go.settings.clone();
         settings.insert(String::from("GOPROXY"), outgoing.goproxy.to_owned());
-        let front = Front::new(outgoing.goproxy, outgoing.go.get("GOSUMDB"));
-        let redactor = Redactor::new(tls::random()).knowing(token.secret());
+        settings.insert(String::from("GOSUMDB"), outgoing.gosumdb.to_owned());
+        let front = Front::new(outgoing.goproxy, outgoing.gosumdb);
+        let recording = outgoing.recording;
+        let redactor = match recording {
+            Some(recording) => recording.redactor.clone(),
+            None => Redactor::new(tls::random()),
+        };
+        let redactor = redactor.knowing(token.secret());
+        let numbers = recording.map_or(0, UpstreamRecording::numbers);
         let context = Arc::new(Context {
             clock,
             deadlines: Deadlines {
@@ -88,24 +107,27 @@ impl InProcess {
                 others: Others::Tunnel,
             },
             leafs: None,
-            responder: Responder::Upstream(dialer),
+            responder,
             repositories: Repositories::new(None, std::env::temp_dir()),
-            recorder: None,
+            recorder: recording.map(|recording| recording.recorder.clone()),
             capture: None,
             redactor: redactor.knowing_bases(outgoing.goproxy),
             live: Live::new(clock),
             bases: bases(&settings).into(),
             windows: Windows::default(),
-            trace: Hex(tls::random()),
+            trace: recording.map_or_else(|| Hex(tls::random()), |recording| recording.trace),
             spans: RandomState::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             drained: CancellationToken::new(),
-            next_exchange: AtomicU64::new(0),
-            next_connection: AtomicU64::new(0),
+            next_exchange: AtomicU64::new(numbers),
+            next_connection: AtomicU64::new(numbers),
         });
-        let netrc = GoAuth::of_netrc(outgoing.variables.read_netrc());
-        let gateway = Arc::new(Gateway::new(front, netrc, true));
+        let credentials = match is_replay {
+            true => GoAuth::off(),
+            false => GoAuth::of_netrc(outgoing.variables.read_netrc()),
+        };
+        let gateway = Arc::new(Gateway::new(front, credentials, true));
         let proxy = Proxy::new(listener, Arc::clone(&context), Entrance::Gateway(gateway));
         let mut serving = JoinSet::new();
         serving.spawn(proxy.run());

@@ -1,7 +1,9 @@
 //! `modtape serve`: a module proxy that keeps what it has fetched.
 
 mod config;
+mod from;
 mod gateway;
+mod recording;
 mod running;
 
 use std::ffi::OsString;
@@ -19,6 +21,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::config::Settings;
+use self::from::Held;
+use self::recording::UpstreamRecording;
 use self::running::{Fixed, Plan};
 use super::failure::{self, Advise as _, Failure};
 use super::session::{Variables, token};
@@ -32,7 +36,7 @@ use crate::recording::MainModule;
 use crate::redact::url_without_secrets;
 use crate::serve::{Disk, Done, Memory, Server, Tiers};
 use crate::terminal::words::{count, size};
-use crate::terminal::{say, say_always};
+use crate::terminal::{say, say_always, warn};
 
 /// Where it listens if nothing else is said; with a command, on a free port.
 const ADDRESS: SocketAddr =
@@ -54,10 +58,20 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
     let clock = Clock::start();
     ProcessLimits::now().raise_descriptors();
     let go = variables.go_settings_of(&args.command).await;
-    let plan = Plan::of(settings, &variables, &go, clock)?;
-    let store = match &plan.folder {
-        Some(store) => store.clone(),
-        None => default_store(&variables)?,
+    let held = match &args.from {
+        Some(name) => Some(Held::open(name, global)?),
+        None => None,
+    };
+    let plan = Plan::of(settings, &variables, &go, clock, held.as_ref())?;
+    // What is kept of others says nothing of a recording, and what is kept of that is kept there.
+    let of_its_own = match &held {
+        Some(_) => Some(tempfile::tempdir().context("cannot make a folder for what is served")?),
+        None => None,
+    };
+    let store = match (&of_its_own, &plan.folder) {
+        (Some(folder), _) => folder.path().to_owned(),
+        (None, Some(store)) => store.clone(),
+        (None, None) => default_store(&variables)?,
     };
     let disk = Disk::open(&store)
         .with_context(|| format!("cannot keep anything in {}", store.display()))
@@ -70,10 +84,14 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
         .with_context(|| format!("cannot listen on {address}"))
         .help("--listen 127.0.0.1:0 takes a free port")?;
     let address = listener.local_addr()?;
+    let recording = args.record.as_deref().map(|name| {
+        UpstreamRecording::begin(name, args, &plan.goproxy, clock, &go, &variables, global)
+    });
     let shared = plan.shared_store(args, &variables, clock)?;
     let tiers = Tiers::new(clock, Memory::new(args.memory), disk, args.disk_max);
-    let fixed = Fixed {
+    let mut fixed = Fixed {
         clock,
+        recording: recording.transpose()?,
         variables,
         go,
         tiers: Arc::new(tiers.sharing(shared)),
@@ -83,7 +101,11 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
 
     let base = format!("http://{}", token::on_this_machine(address));
     let base = token::on_path(&base, plan.access.token.as_ref().map(Token::secret));
-    let clients = goproxy_of_clients(&plan.list, &base);
+    let clients = match held {
+        // What is missing is to be told, and not sought elsewhere.
+        Some(_) => base.clone(),
+        None => goproxy_of_clients(&plan.list, &base),
+    };
     let from = shown(&plan.list);
     let also = plan.shared.as_ref();
     let also = also.map_or(String::new(), |place| format!(" and {place}"));
@@ -106,18 +128,21 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
     let code = match wraps {
         true => {
             expect(&running.server, &args.command, &fixed.go);
-            wrapped(args, &clients).await
+            wrapped(args, &clients).await.map(Some)
         }
         false => {
             let kept = store.display();
             say(
                 global,
-                format!("modules from {from} are kept in {kept}{also}"),
+                match &held {
+                    Some(held) => format!("serving {}: nobody else is asked", held.what()),
+                    None => format!("modules from {from} are kept in {kept}{also}"),
+                },
             );
             say_always(format!(
                 "use it: go env -w GOPROXY={clients}   (undo: go env -u GOPROXY)"
             ));
-            until_signal().await.map(|()| ExitCode::SUCCESS)
+            until_signal().await.map(|()| None)
         }
     };
     stop.cancel();
@@ -132,10 +157,19 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
         }
     }
     running.close().await;
+    if let Some(recording) = fixed.recording.take() {
+        let exit_code = code.as_ref().ok().copied().flatten();
+        if let Err(error) = recording.close(exit_code, global).await {
+            warn(global, format!("cannot close the recording: {error:#}"));
+        }
+    }
     if code.is_ok() {
         say(global, summary(fixed.counts.now()));
+        if let Some(held) = &held {
+            held.summarize(global);
+        }
     }
-    code
+    code.map(|code| failure::exit_code(code.unwrap_or(0)))
 }
 
 /// Fetches what the command will ask for, as far as its go.mod tells: zips too, for those that need them all.
@@ -155,8 +189,8 @@ fn expect(server: &Arc<Server>, command: &[OsString], go: &GoFacts) {
     server.expect(&go_mod, needs_zips);
 }
 
-/// Runs the command with this GOPROXY.
-async fn wrapped(args: &ServeArgs, goproxy: &str) -> Result<ExitCode, Failure> {
+/// Runs the command with this GOPROXY; its exit code.
+async fn wrapped(args: &ServeArgs, goproxy: &str) -> Result<i32, Failure> {
     let mut environment = Environment::default();
     environment.set("GOPROXY", goproxy);
     let command = child::Command {
@@ -168,7 +202,7 @@ async fn wrapped(args: &ServeArgs, goproxy: &str) -> Result<ExitCode, Failure> {
     };
     let end = child::run(&command, &mut |_| {}).await;
     let end = end.map_err(super::session::not_run)?;
-    Ok(failure::exit_code(end.code))
+    Ok(end.code)
 }
 
 async fn until_signal() -> Result<(), Failure> {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::config::Settings;
+use super::from::Held;
 use super::gateway::{InProcess, Outgoing};
+use super::recording::UpstreamRecording;
 use crate::child::GoFacts;
 use crate::cli::ServeArgs;
 use crate::clock::Clock;
@@ -27,6 +29,8 @@ pub(super) struct Fixed {
     pub(super) clock: Clock,
     pub(super) variables: Variables,
     pub(super) go: GoFacts,
+    /// What goes upstream is recorded here, if it is.
+    pub(super) recording: Option<UpstreamRecording>,
     pub(super) tiers: Arc<Tiers>,
     pub(super) counts: Arc<Counts>,
     /// Where clients are served.
@@ -36,13 +40,15 @@ pub(super) struct Fixed {
 /// Settings that fit together. Nothing is started, and nothing was written.
 pub(super) struct Plan {
     /// The upstream list, as it was given.
-    goproxy: String,
+    pub(super) goproxy: String,
     pub(super) list: GoProxy,
     /// Where answers are kept, if a folder was named.
     pub(super) folder: Option<PathBuf>,
     /// What is shared with other machines.
     pub(super) shared: Option<Place>,
     is_offline: bool,
+    /// What answers in the place of everybody else.
+    held: Option<Held>,
     truth: Truth,
     overrides: Overrides,
     parents: ParentProxies,
@@ -65,8 +71,9 @@ impl Plan {
         variables: &Variables,
         go: &GoFacts,
         clock: Clock,
+        held: Option<&Held>,
     ) -> Result<Self, Failure> {
-        let checked = Self::checked(settings, variables, go, clock);
+        let checked = Self::checked(settings, variables, go, clock, held);
         checked.map_err(|failure| settings.locate(failure))
     }
 
@@ -75,13 +82,15 @@ impl Plan {
         variables: &Variables,
         go: &GoFacts,
         clock: Clock,
+        held: Option<&Held>,
     ) -> Result<Self, Failure> {
         let args = &settings.args;
         let usage = |error| Failure::new(USAGE, error);
         let access = access(args, clock)?;
-        let (named, goproxy) = match &args.upstream {
-            Some(upstream) => ("--upstream", upstream.as_str()),
-            None => ("GOPROXY", go.get("GOPROXY")),
+        let (named, goproxy) = match (&args.upstream, held) {
+            (Some(upstream), _) => ("--upstream", upstream.as_str()),
+            (None, Some(held)) => ("--from", held.goproxy()),
+            (None, None) => ("GOPROXY", go.get("GOPROXY")),
         };
         let list = GoProxy::parse(goproxy);
         if args.upstream.is_some()
@@ -91,7 +100,7 @@ impl Plan {
             let message = anyhow::anyhow!("{named}: {url} is no http or https URL");
             return Err(usage(message));
         }
-        if !args.offline && list.urls().next().is_none() {
+        if !args.offline && held.is_none() && list.urls().next().is_none() {
             let message = anyhow::anyhow!("{named}={goproxy} has no module proxy to fetch from");
             return Err::<_, _>(message)
                 .help("--upstream https://proxy.golang.org names one")
@@ -112,12 +121,14 @@ impl Plan {
             folder,
             shared,
             is_offline: args.offline,
+            held: held.cloned(),
             truth,
             overrides: dialling::overrides(dial).map_err(usage)?,
             parents: dialling::parents(dial, variables).map_err(usage)?,
             roots: roots?,
             idle: args.upstream_idle_timeout,
-            is_ahead: !args.no_ahead,
+            // There is nothing to be faster than.
+            is_ahead: !args.no_ahead && held.is_none(),
             access,
         })
     }
@@ -140,9 +151,15 @@ impl Plan {
 
     /// Starts what it says.
     pub(super) async fn start(self, fixed: &Fixed) -> anyhow::Result<Running> {
+        let recorded = self.held.as_ref().and_then(Held::recorded);
         let inside = InProcess::start(Outgoing {
             clock: fixed.clock,
             goproxy: &self.goproxy,
+            gosumdb: match recorded {
+                Some(recorded) => &recorded.gosumdb,
+                None => fixed.go.get("GOSUMDB"),
+            },
+            replay: recorded.map(|recorded| Arc::clone(&recorded.replay)),
             go: &fixed.go,
             variables: &fixed.variables,
             overrides: self.overrides,
@@ -150,8 +167,10 @@ impl Plan {
             roots: self.roots,
             idle: self.idle,
             own: fixed.address,
+            recording: fixed.recording.as_ref(),
         });
         let inside = inside.await?;
+        let upstream = Upstream::new(inside.base().to_owned(), self.idle);
         let server = Server::new(Parts {
             clock: fixed.clock,
             tiers: Arc::clone(&fixed.tiers),
@@ -160,7 +179,11 @@ impl Plan {
                 true => GoProxy::parse(""),
                 false => self.list,
             },
-            upstream: Upstream::new(inside.base().to_owned(), self.idle),
+            upstream: match recorded {
+                Some(_) => upstream.recorded(),
+                None => upstream,
+            },
+            tree: self.held.as_ref().and_then(Held::files),
             truth: self.truth,
             is_ahead: self.is_ahead,
             access: self.access,

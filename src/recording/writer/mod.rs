@@ -14,6 +14,7 @@ mod recorder;
 pub use bodies::BodySink;
 pub(crate) use bodies::most_open;
 pub use durability::Durability;
+pub(crate) use durability::Health;
 pub(crate) use folder::{CreateError, check, make_parent, place};
 pub use folder::{Folder, create};
 pub use journal::Journal;
