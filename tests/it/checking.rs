@@ -35,7 +35,7 @@ fn zips() -> Vec<Vec<u8>> {
         .iter()
         .map(|(name, zeros)| (&**name, *zeros))
         .collect();
-    let first = crate::contents::zip(&files, CompressionMethod::DEFLATE);
+    let first = zip(&files, CompressionMethod::DEFLATE);
     let versions = (0..ZIPS).map(|number| format!("m@v1.{}.0/", 10 + number));
     let named = versions.map(|version| {
         let mut zip = first.clone();

@@ -1,12 +1,9 @@
 //! Answers that are not what they were asked for: told when they are recorded, and in no tree.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::DeflateEncoder;
 use modtape::gomod::{Kind, Lookup, ModuleZip, Route, check_content, go_mod_h1};
 use modtape::recording::Recording;
 use rawzip::CompressionMethod;
@@ -22,29 +19,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 const GO_MOD: &[u8] = b"module example.com/m\n";
 const PAGE: &str = "<!doctype html><title>Sign in</title><form>Sign in to the network</form>";
-
-/// A zip of these files.
-pub(crate) fn zip(files: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
-    let mut zip = rawzip::ZipArchiveWriter::new(Vec::new());
-    for (name, content) in files {
-        let file = zip.new_file(*name).compression_method(method);
-        let (mut entry, config) = file.start().expect("a file");
-        let descriptor = if method == CompressionMethod::STORE {
-            let mut writer = config.wrap(&mut entry);
-            writer.write_all(content).expect("a vector takes all");
-            writer.finish().expect("a file").1
-        } else {
-            let encoder = DeflateEncoder::new(&mut entry, Compression::default());
-            let mut writer = config.wrap(encoder);
-            writer.write_all(content).expect("a vector takes all");
-            let (encoder, descriptor) = writer.finish().expect("a file");
-            encoder.finish().expect("a file");
-            descriptor
-        };
-        entry.finish(descriptor).expect("a file");
-    }
-    zip.finish().expect("a zip")
-}
 
 /// The checksum database's answer for a module version with this zip.
 pub(crate) fn lookup(zip: &[u8], module: &str, version: &str) -> String {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rawzip::CompressionMethod;
 use serde_json::Value;
 
-use crate::contents::{ask, zip};
+use crate::contents::ask;
 use crate::record::record;
 use crate::support::*;
 

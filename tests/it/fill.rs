@@ -218,7 +218,7 @@ async fn two_clients_that_ask_for_one_thing_at_once_cost_one_request() {
 #[tokio::test]
 async fn what_is_redirected_to_a_signed_url_is_fetched_to_its_end() {
     let signed = format!("https://{STORE}/m.zip?X-Goog-Signature=0123456789abcdef0123456789abcdef");
-    let zip = crate::contents::zip(
+    let zip = zip(
         &[("example.com/m@v1.0.0/go.mod", b"module example.com/m\n")],
         rawzip::CompressionMethod::STORE,
     );

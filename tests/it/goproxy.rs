@@ -406,7 +406,7 @@ fn a_tree_goes_into_a_new_folder_and_nowhere_else() {
 async fn a_large_zip_is_copied_and_verified_in_little_memory() {
     // As much as a module may have is 500 MiB.
     let content = vec![7; count(60_000_000, 500_000_000)];
-    let zip = contents::zip(&[("a.b/c@v1.0.0/x", &content)], CompressionMethod::STORE);
+    let zip = zip(&[("a.b/c@v1.0.0/x", &content)], CompressionMethod::STORE);
     let lookup = contents::lookup(&zip, "a.b/c", "v1.0.0");
     let bytes = zip.len() as u64;
     let origin = Origin::builder(Content::default())

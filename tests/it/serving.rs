@@ -7,6 +7,7 @@ mod private;
 mod purges;
 mod running;
 mod store;
+mod trials;
 mod zips;
 
 use std::io::{Read as _, Write as _};

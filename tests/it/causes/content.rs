@@ -9,7 +9,6 @@ use rawzip::CompressionMethod;
 use super::resolver::Name;
 use super::run::{Ready, Run};
 use super::world::{ELSEWHERE, World};
-use crate::contents::zip;
 use crate::support::*;
 
 const UUID: &str = "github.com/google/uuid";

@@ -3,7 +3,6 @@
 use rawzip::CompressionMethod;
 
 use super::world::{INTERNET, World};
-use crate::contents::zip;
 use crate::support::*;
 
 /// The proxy that has them.

@@ -10,7 +10,6 @@ use super::modules::noise;
 use super::resolver::Name;
 use super::run::Run;
 use super::world::{ELSEWHERE, World};
-use crate::contents::zip;
 use crate::support::*;
 
 const MODULE: &str = "golang.org/toolchain";

@@ -3,7 +3,6 @@
 use rawzip::CompressionMethod;
 
 use super::*;
-use crate::contents;
 use crate::pcapng::sample::HOST;
 
 /// The bound for one command, whatever it reads.
@@ -17,7 +16,7 @@ const SMALL: usize = 60;
 async fn a_large_recording_leaves_in_every_format_in_little_memory() {
     let bodies = count(6, 100);
     let content = vec![7; BODY];
-    let zip = contents::zip(&[("a.b/c@v1.0.0/x", &content)], CompressionMethod::STORE);
+    let zip = zip(&[("a.b/c@v1.0.0/x", &content)], CompressionMethod::STORE);
     let zip_bytes = zip.len() as u64;
     let go_mod = format!("module a.b/c // {}\n", "x".repeat(4_000));
     let origin = Origin::builder(Content::default())

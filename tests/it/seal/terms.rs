@@ -79,7 +79,7 @@ fn what_is_replaced_need_not_be_anywhere() {
     let main = "module example.com/app\n\ngo 1.20\n\nrequire (\n\texample.com/m v1.0.0\n\texample.com/inner v0.0.0\n)\n\n\
         replace example.com/inner => ./inner\n";
     fs::write(sandbox.join("recordings/one/main.mod"), main).expect("our own folder");
-    let zip = crate::contents::zip(
+    let zip = zip(
         &[("example.com/m@v1.0.0/go.mod", text.as_bytes())],
         rawzip::CompressionMethod::STORE,
     );

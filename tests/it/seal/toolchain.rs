@@ -6,7 +6,6 @@ use modtape::gomod::{ModuleZip, go_mod_h1};
 use rawzip::CompressionMethod;
 
 use super::{LIMIT, seal, seal_alone};
-use crate::contents::zip;
 use crate::record::record;
 use crate::support::*;
 

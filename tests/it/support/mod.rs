@@ -48,6 +48,7 @@ mod session;
 mod socks;
 mod spawned;
 mod ssh;
+mod zips;
 
 #[allow(unused_imports, reason = "the same: not every test names every part")]
 pub use self::{
@@ -75,4 +76,5 @@ pub use self::{
     session::{Ended, Response, Session},
     spawned::{Spawned, TELLS},
     ssh::sshd,
+    zips::zip,
 };

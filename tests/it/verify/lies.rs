@@ -8,7 +8,6 @@ use bytes::Bytes;
 use rawzip::CompressionMethod;
 
 use super::LIMIT;
-use crate::contents;
 use crate::record::{record, recording};
 use crate::support::*;
 
@@ -71,7 +70,7 @@ pub(super) fn uuid_zip(files: &[(&str, &[u8])]) -> Vec<u8> {
         .iter()
         .map(|(name, content)| (&**name, *content))
         .collect();
-    contents::zip(&files, CompressionMethod::DEFLATE)
+    zip(&files, CompressionMethod::DEFLATE)
 }
 
 pub(super) const GO_MOD: (&str, &[u8]) = ("UUID/go.mod", b"module github.com/google/uuid\n");
