@@ -78,8 +78,17 @@ impl Guard {
         &self,
         job: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) -> Option<T> {
+        self.run_blocking_within(self.limit, job).await
+    }
+
+    /// The same for a job that may take another time.
+    pub(crate) async fn run_blocking_within<T: Send + 'static, E: Display + Send + 'static>(
+        &self,
+        limit: Duration,
+        job: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Option<T> {
         let places = Arc::clone(&self.places);
-        self.run(async {
+        self.run_within(limit, async {
             let place = places.acquire_owned().await;
             let done = tokio::task::spawn_blocking(move || {
                 let done = job();

@@ -20,6 +20,12 @@ use crate::clock::Clock;
 /// How long a disk may take before a request goes on without it.
 const DISK: Duration = Duration::from_secs(2);
 
+/// How long it may take to keep an answer, beside the time for a large body.
+const KEEPING: Duration = Duration::from_secs(5);
+
+/// How fast a large body is written at least, bytes a second.
+const SLOWEST: u64 = 4 << 20;
+
 /// Jobs on the disk at once: what hangs holds so many threads, and no more.
 const DISK_JOBS: usize = 64;
 
@@ -88,12 +94,12 @@ pub(crate) struct Tiers {
 impl Tiers {
     /// Memory, and a disk that may have so many bytes.
     pub(crate) fn new(clock: Clock, memory: Memory, disk: Disk, most: u64) -> Self {
-        let guard = |what| Guard::new(clock, what, DISK, DISK_JOBS);
+        let guard = |what, limit| Guard::new(clock, what, limit, DISK_JOBS);
         Self {
             memory,
             disk,
-            reads: guard("reading from the store"),
-            writes: guard("writing to the store"),
+            reads: guard("reading from the store", DISK),
+            writes: guard("writing to the store", KEEPING),
             shared: None,
             most,
             // It is looked through with the first answer.
@@ -186,8 +192,12 @@ impl Tiers {
     ) {
         let bytes = answer.bytes();
         let (path, answer) = (path.to_owned(), answer.clone());
-        self.write(move |disk| disk.put_file(&path, &answer, body, &sha256))
-            .await;
+        let (disk, limit) = (
+            self.disk.clone(),
+            KEEPING + Duration::from_secs(bytes / SLOWEST),
+        );
+        let put = move || disk.put_file(&path, &answer, body, &sha256);
+        self.writes.run_blocking_within(limit, put).await;
         self.wrote(bytes);
     }
 
