@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 pub(crate) use self::configured::{Setting, Takes, flags_in, in_one_line};
 pub(crate) use self::values::GATES;
 use self::values::{
-    cgroup, duration, exchange_id, file, folder, instant, listen, network, port, size, uid,
+    cgroup, duration, exchange_id, file, folder, host, instant, listen, network, port, size, uid,
 };
 
 /// See, record, explain and replay what the go command fetches
@@ -425,6 +425,20 @@ pub(crate) struct ServeArgs {
     /// Users and passwords that let clients ask too: an htpasswd file with hashes of bcrypt (`htpasswd -B`)
     #[arg(long, value_name = "FILE")]
     pub(crate) htpasswd: Option<PathBuf>,
+    /// Host by which clients know this machine, for the GOPROXY that is printed [default: the address, or the
+    /// machine's own name]
+    #[arg(long, value_name = "NAME", value_parser = host)]
+    pub(crate) host: Option<String>,
+    /// Certificates to show to clients, a PEM file with this server's own first: they speak TLS then. It is read
+    /// again when it has changed
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = OsStringValueParser::new().try_map(file))]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The private key of `--tls-cert`, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_parser = OsStringValueParser::new().try_map(file))]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// How many connections one client address may have at once [default: 256; this machine, any number]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) client_connections: Option<u32>,
     /// Module proxies to fetch from, as in GOPROXY [default: GOPROXY]
     #[arg(long, value_name = "LIST")]
     pub(crate) upstream: Option<String>,
@@ -433,7 +447,7 @@ pub(crate) struct ServeArgs {
     /// variables, such as AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID. Both may be given
     #[arg(long, value_name = "DIR|URL")]
     pub(crate) store: Vec<PathBuf>,
-    /// How much disk answers may take; those that were not used for longest make room
+    /// How much disk answers may take; those that were not used for longest make room (0: none stays)
     #[arg(long, value_name = "SIZE", default_value = "20GB", value_parser = size)]
     pub(crate) disk_max: u64,
     /// Ask nobody: serve what is kept
@@ -445,7 +459,7 @@ pub(crate) struct ServeArgs {
     /// Keep what goes upstream as a recording of this name, or at this path: `modtape report` explains it
     #[arg(long, value_name = "NAME", conflicts_with_all = ["from", "offline"])]
     pub(crate) record: Option<PathBuf>,
-    /// How much memory answers may take
+    /// How much memory answers may take (0: each is read from the store)
     #[arg(long, value_name = "SIZE", default_value = "256MB", value_parser = size)]
     pub(crate) memory: u64,
     /// Fetch nothing before it is asked for

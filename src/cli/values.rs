@@ -44,6 +44,27 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// `modules.corp.example`, `192.0.2.7`, `[2001:db8::7]`: the host of a URL, without a port.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    if let Ok(ip) = bare.unwrap_or(text).parse::<IpAddr>() {
+        return Ok(match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        });
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let is_name = (1..=253).contains(&text.len()) && text.chars().all(fits);
+    match is_name && !text.starts_with(['-', '.']) {
+        true => Ok(text.to_owned()),
+        false => Err(String::from(
+            "expected a host, such as modules.corp.example: its port is that of --listen",
+        )),
+    }
+}
+
 /// `10.0.0.0/8`, `2001:db8::/32`, or one address.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let alone = || text.parse().map(|ip: IpAddr| IpNet::from(ip));
@@ -215,6 +236,30 @@ mod tests {
         }
         for text in ["", ":4040", "4040", "localhost:0", "[127.0.0.1", "::1]"] {
             assert!(listen(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_neither_scheme_nor_port() {
+        for (text, own) in [
+            ("modules.corp.example", "modules.corp.example"),
+            ("192.0.2.7", "192.0.2.7"),
+            ("2001:db8::7", "[2001:db8::7]"),
+            ("[2001:db8::7]", "[2001:db8::7]"),
+        ] {
+            assert_eq!(host(text).as_deref(), Ok(own));
+        }
+        for text in [
+            "",
+            "a.example:80",
+            "https://a.example",
+            "a/b",
+            "-a",
+            ".a",
+            "a b",
+            "a,b",
+        ] {
+            assert!(host(text).is_err(), "{text}");
         }
     }
 

@@ -43,7 +43,7 @@ use std::process::ExitCode;
 
 use self::failure::{FAILED, Failure, USAGE, WRAPPER_FAILED};
 use crate::cli::{Cli, Command, Global, LogFormat};
-use crate::telemetry::{self, Format, Logs};
+use crate::telemetry::{self, Format, Logs, Reopen};
 use crate::terminal;
 
 /// Runs one verb, prints its error if it fails, and returns the exit code.
@@ -99,8 +99,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Serve(_) => {
             // Its file may have those of the logs.
             let settings = serve::Settings::of(&cli.words)?;
-            logs(&settings.global, true)?;
-            serve::run(settings)
+            let log = logs(&settings.global, true)?;
+            serve::run(settings, log)
         }
         Command::Demo => demo::run(global),
         Command::Fetch(args) => Ok(fetch::run(args)?),
@@ -127,8 +127,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Sets the logs up; `warns` if there are warnings even without `-v`.
-fn logs(global: &Global, warns: bool) -> Result<(), Failure> {
+/// Sets the logs up; `warns` if there are warnings even without `-v`. Gives a handle on the file of `--log-file`.
+fn logs(global: &Global, warns: bool) -> Result<Option<Reopen>, Failure> {
     let logs = Logs {
         verbose: global.verbose,
         warns: warns && !global.quiet,
@@ -144,6 +144,5 @@ fn logs(global: &Global, warns: bool) -> Result<(), Failure> {
         let what = format!("cannot write the log {}: {error}", path.display());
         terminal::warn(&message, format!("{what}; log lines are missing"));
     };
-    telemetry::install(&logs, Box::new(on_failure))?;
-    Ok(())
+    Ok(telemetry::install(&logs, Box::new(on_failure))?)
 }

@@ -22,12 +22,17 @@ use crate::proxy::NAME;
 /// Says which tier answered.
 const CACHE: &str = "x-modtape-cache";
 
+/// The longest path of a request, bytes: no module has one of a tenth of it.
+const PATH_BYTES: usize = 8 << 10;
+
 /// Answers a request.
 pub(super) async fn respond<B>(
     server: Arc<Server>,
     client: SocketAddr,
     request: Request<B>,
 ) -> Result<Response<Sent>, Infallible> {
+    // Whoever closes the server waits for it.
+    let _underway = server.underway();
     let is_head = request.method() == Method::HEAD;
     let began = server.clock.now();
     let (path, has_token) = server.access.without_token(request.uri().path());
@@ -82,6 +87,11 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
         let allowed = HeaderValue::from_static("GET, HEAD");
         response.headers_mut().insert(header::ALLOW, allowed);
         return response;
+    }
+    let all = request.uri().path_and_query();
+    if all.is_some_and(|all| all.as_str().len() > PATH_BYTES) {
+        let why = format!("the path has more than {PATH_BYTES} bytes");
+        return said(StatusCode::URI_TOO_LONG, &why);
     }
     match path {
         "/" => {

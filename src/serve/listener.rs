@@ -1,55 +1,83 @@
-//! The clients' connections: HTTP/1.1, and HTTP/2 in clear text to those who begin with it.
+//! The clients' connections: HTTP/1.1, and HTTP/2 by ALPN, or in clear text to those who begin with it.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::certificate::Certificate;
+use super::clients::Clients;
 use super::front::respond;
 use super::server::Server;
+use crate::tls;
 
-/// How long a request head may take.
+/// How long a request head may take, and the first one of a connection.
 const HEAD: Duration = Duration::from_secs(15);
 
-/// The longest request head, bytes.
-const HEAD_BYTES: usize = 64 << 10;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The longest request head, bytes: go sends a few hundred, and an `Authorization` of a company a few thousand.
+const HEAD_BYTES: usize = 32 << 10;
+
+/// The most header fields of a request.
+const FIELDS: usize = 100;
 
 /// Requests at once on one HTTP/2 connection.
 const STREAMS: u32 = 250;
 
+/// What a client may send of request bodies before they are read, which they never are, bytes: the least that
+/// HTTP/2 has (RFC 9113 section 6.9.2).
+const WINDOW: u32 = 65_535;
+
 /// How long to wait after an accept that failed, for want of descriptors as a rule.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// Serves clients until `stop` is cancelled; then requests in flight may take so long to end. Each request is
-/// answered by the server that is there when it comes.
-/// `places` is how many clients are served at once; others wait in the kernel's queue.
-pub(crate) async fn serve(
-    server: watch::Receiver<Arc<Server>>,
-    listener: TcpListener,
-    places: usize,
-    stop: CancellationToken,
-    grace: Duration,
-) {
-    let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(60));
+/// How long a client that is refused may take to read why.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What is sent to a client in clear text that has too many connections.
+const TOO_MANY: &str = "429 Too Many Requests";
+
+/// What is sent to a client in clear text where TLS is spoken.
+const NOT_TLS: &str = "400 Bad Request";
+
+/// Where clients come from, and what they get.
+pub(crate) struct Listening {
+    pub(crate) listener: TcpListener,
+    /// Each request is answered by the server that is there when it comes.
+    pub(crate) servers: watch::Receiver<Arc<Server>>,
+    /// What is shown to clients, which then speak TLS.
+    pub(crate) certificates: Option<watch::Receiver<Arc<Certificate>>>,
+    /// How many clients are served at once; others wait in the kernel's queue.
+    pub(crate) places: usize,
+    /// How many connections each address may have: see [`Clients::new`].
+    pub(crate) of_each: Option<u32>,
+}
+
+/// Serves clients until `stop` is cancelled; then requests in flight may take as long as `grace` to end.
+pub(crate) async fn serve(listening: Listening, stop: CancellationToken, grace: Duration) {
+    let Listening {
+        listener, servers, ..
+    } = listening;
+    let places = listening.places.min(Semaphore::MAX_PERMITS);
+    let places = Arc::new(Semaphore::new(places));
+    let by_address = Clients::new(listening.of_each);
+    let builder = builder();
     let connections = GracefulShutdown::new();
     let (clients, ended) = (TaskTracker::new(), CancellationToken::new());
     loop {
@@ -57,9 +85,9 @@ pub(crate) async fn serve(
             let place = Arc::clone(&places).acquire_owned().await;
             (listener.accept().await, place)
         };
-        let (stream, client, place) = tokio::select! {
+        let (stream, address, place) = tokio::select! {
             (accepted, place) = accepted => match accepted {
-                Ok((stream, client)) => (stream, client, place),
+                Ok((stream, address)) => (stream, address, place),
                 Err(error) => {
                     tracing::warn!(target: "modtape::serve", %error, "cannot accept");
                     tokio::time::sleep(BACK_OFF).await;
@@ -69,21 +97,27 @@ pub(crate) async fn serve(
             () = stop.cancelled() => break,
         };
         let _ = stream.set_nodelay(true);
-        let own = server.clone();
-        let service = service_fn(move |request| {
-            let now = Arc::clone(&own.borrow());
-            respond(now, client, request)
-        });
-        let (builder, watcher) = (builder.clone(), connections.watcher());
+        let Some(admitted) = by_address.admit(address.ip()) else {
+            if listening.certificates.is_none() {
+                let _ = stream.try_write(
+                    in_words(TOO_MANY, "this address has too many connections").as_bytes(),
+                );
+            }
+            continue;
+        };
+        let connection = Connection {
+            address,
+            servers: servers.clone(),
+            certificates: listening.certificates.clone(),
+            builder: builder.clone(),
+            watcher: connections.watcher(),
+            stop: stop.clone(),
+        };
         let stopped = ended.clone();
         clients.spawn(stopped.run_until_cancelled_owned(async move {
-            let _place = place;
+            let _held = (place, admitted);
             // How a connection ends is its client's matter.
-            // hyper waits for the first byte for ever.
-            if let Ok(Ok(())) = tokio::time::timeout(HEAD, stream.readable()).await {
-                let connection = builder.serve_connection(TokioIo::new(stream), service);
-                let _ = watcher.watch(connection).await;
-            }
+            let _ = connection.run(stream).await;
         }));
     }
     drop(listener);
@@ -91,4 +125,119 @@ pub(crate) async fn serve(
     ended.cancel();
     clients.close();
     clients.wait().await;
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_headers(FIELDS)
+        .max_buf_size(HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .keep_alive_interval(Duration::from_secs(60));
+    builder
+}
+
+/// A client's connection, and what it needs.
+struct Connection {
+    address: SocketAddr,
+    servers: watch::Receiver<Arc<Server>>,
+    certificates: Option<watch::Receiver<Arc<Certificate>>>,
+    builder: Builder<TokioExecutor>,
+    watcher: Watcher,
+    /// Ends it if it has no request yet.
+    stop: CancellationToken,
+}
+
+impl Connection {
+    /// Serves it to its end; `None` if it never began.
+    async fn run(mut self, stream: TcpStream) -> Option<()> {
+        // hyper waits for the first byte for ever.
+        let mut first = [0];
+        let read = tokio::time::timeout(HEAD, stream.peek(&mut first));
+        let read = self.stop.run_until_cancelled(read).await?.ok()?.ok()?;
+        let Some(certificates) = self.certificates.take() else {
+            self.http(stream).await;
+            return Some(());
+        };
+        if read == 1 && first[0] != tls::HANDSHAKE {
+            refuse_clear(stream).await;
+            return None;
+        }
+        let certificate = Arc::clone(&certificates.borrow());
+        let handshake = async {
+            let acceptor = TlsAcceptor::from(certificate.config().await);
+            acceptor.accept(stream).await
+        };
+        let handshake = tokio::time::timeout(HANDSHAKE, handshake);
+        let stream = match self.stop.run_until_cancelled(handshake).await? {
+            Ok(Ok(stream)) => stream,
+            failed => {
+                let why = match failed {
+                    Ok(Err(error)) => tls::readable(error).to_string(),
+                    _ => format!("it takes longer than {} s", HANDSHAKE.as_secs()),
+                };
+                let client = self.address;
+                tracing::debug!(target: "modtape::serve", %client, "no TLS handshake: {why}");
+                return None;
+            }
+        };
+        self.http(stream).await;
+        Some(())
+    }
+
+    async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let (asks, servers, address) = (Arc::clone(&has_asked), self.servers, self.address);
+        let service = service_fn(move |request: Request<Incoming>| {
+            asks.store(true, Ordering::Relaxed);
+            let now = Arc::clone(&servers.borrow());
+            respond(now, address, request)
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        // hyper waits for the rest of a preface, and for the first stream, for ever.
+        let late = async {
+            tokio::time::sleep(HEAD).await;
+            if has_asked.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            _ = self.watcher.watch(connection) => {}
+            () = late => {}
+        }
+    }
+}
+
+/// Tells a client that speaks HTTP in clear text what is spoken here, as far as it listens.
+async fn refuse_clear(mut stream: TcpStream) {
+    let text = in_words(NOT_TLS, "TLS is spoken here: ask with https://");
+    let told = async {
+        stream.write_all(text.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Bytes that nobody has read would break the connection off before the answer is read.
+        let mut rest = stream.take(HEAD_BYTES as u64);
+        let mut bytes = [0; 4096];
+        while rest.read(&mut bytes).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(LINGER, told).await;
+}
+
+/// A whole response, for those whom hyper does not serve.
+fn in_words(status: &str, why: &str) -> String {
+    let body = format!("{}{why}\n", crate::proxy::NAME);
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    )
 }

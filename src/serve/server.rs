@@ -10,6 +10,7 @@ use http::StatusCode;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::access::Access;
 use super::ahead::Ahead;
@@ -205,6 +206,20 @@ impl Server {
         let stop = self.stop.clone();
         self.tasks
             .spawn(stop.run_until_cancelled_owned(Box::pin(task)));
+    }
+
+    /// What a request holds as long as it is answered.
+    pub(super) fn underway(&self) -> TaskTrackerToken {
+        self.tasks.token()
+    }
+
+    /// Waits until what is on its way has ended by itself: another server answers what comes now.
+    pub(crate) async fn drain(&self) {
+        if let Some(ahead) = &self.ahead {
+            ahead.end();
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Ends what is still on its way, after a moment for what is nearly there: what is not whole is not kept.

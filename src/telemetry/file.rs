@@ -3,44 +3,55 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Called the first time that the file cannot be written.
 pub(crate) type OnFailure = Box<dyn Fn(&io::Error) + Send + Sync>;
 
-/// A log file.
+/// A log file; clones write to the same.
+#[derive(Clone)]
 pub(super) struct LogFile {
     // A std Mutex: held while a line is written, never across an await.
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    on_failure: Arc<OnFailure>,
 }
 
 struct State {
     file: File,
-    /// `None` after it was called.
-    on_failure: Option<OnFailure>,
+    /// Whether it was told that the file cannot be written.
+    is_told: bool,
 }
 
 impl LogFile {
-    pub(super) const fn new(file: File, on_failure: OnFailure) -> Self {
-        let on_failure = Some(on_failure);
-        let state = Mutex::new(State { file, on_failure });
-        Self { state }
+    pub(super) fn new(file: File, on_failure: OnFailure) -> Self {
+        let is_told = false;
+        Self {
+            state: Arc::new(Mutex::new(State { file, is_told })),
+            on_failure: Arc::new(on_failure),
+        }
+    }
+
+    /// Writes later lines to another file.
+    pub(super) fn replace(&self, file: File) {
+        let is_told = false;
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State { file, is_told };
     }
 }
 
 /// Writes one line; its errors end here.
-pub(super) struct Line<'a>(&'a Mutex<State>);
+pub(super) struct Line<'a>(&'a LogFile);
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.0.state.lock();
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = state.file.write_all(line)
-            && let Some(on_failure) = state.on_failure.take()
+            && !std::mem::replace(&mut state.is_told, true)
         {
             drop(state);
-            on_failure(&error);
+            (self.0.on_failure)(&error);
         }
         Ok(line.len())
     }
@@ -54,13 +65,12 @@ impl<'a> MakeWriter<'a> for LogFile {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Line(&self.state)
+        Line(self)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;

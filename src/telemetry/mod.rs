@@ -60,8 +60,9 @@ pub(crate) enum LogError {
 /// Sends all later log lines to the destinations of `logs`. Call it once, before the first
 /// connection.
 ///
-/// `on_failure` is called the first time that the file cannot be written.
-pub(crate) fn install(logs: &Logs, on_failure: OnFailure) -> Result<(), LogError> {
+/// `on_failure` is called the first time that the file cannot be written. Gives a handle on the file, if there is one.
+pub(crate) fn install(logs: &Logs, on_failure: OnFailure) -> Result<Option<Reopen>, LogError> {
+    let mut reopen = None;
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
     if logs.verbose > 0 {
         let targets = targets(if logs.verbose > 1 {
@@ -77,6 +78,10 @@ pub(crate) fn install(logs: &Logs, on_failure: OnFailure) -> Result<(), LogError
     }
     if let Some(path) = &logs.file {
         let file = LogFile::new(open(path)?, on_failure);
+        reopen = Some(Reopen {
+            path: path.clone(),
+            file: file.clone(),
+        });
         layers.push(
             layer(file, logs.format)
                 .with_filter(targets(Level::DEBUG))
@@ -86,7 +91,21 @@ pub(crate) fn install(logs: &Logs, on_failure: OnFailure) -> Result<(), LogError
     if !layers.is_empty() {
         tracing::subscriber::set_global_default(Registry::default().with(layers))?;
     }
-    Ok(())
+    Ok(reopen)
+}
+
+/// The log file, which another program renames from time to time.
+pub(crate) struct Reopen {
+    path: PathBuf,
+    file: LogFile,
+}
+
+impl Reopen {
+    /// Writes later lines to the file that has the name now, which is made if there is none.
+    pub(crate) fn reopen(&self) -> Result<(), LogError> {
+        self.file.replace(open(&self.path)?);
+        Ok(())
+    }
 }
 
 fn targets(level: Level) -> Targets {

@@ -6,6 +6,7 @@
 mod certificate;
 mod errors;
 mod observe;
+mod pair;
 mod provider;
 mod roots;
 mod verify;
@@ -20,6 +21,7 @@ use rustls::{ClientConfig, KeyLog, ServerConfig};
 pub(crate) use certificate::issuer;
 pub(crate) use errors::{alert_name, in_words, readable};
 pub(crate) use observe::{Hello, Seen, SeenCertificate, hello_bytes, watched};
+pub(crate) use pair::{PairError, listener_config};
 pub use provider::{provider, random};
 pub use roots::{RootSources, Roots, RootsError};
 pub(crate) use verify::Distrust;

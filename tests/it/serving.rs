@@ -54,8 +54,9 @@ impl Serving {
 
     /// One that says where it listens.
     fn told(modtape: Spawned) -> Self {
-        let told = modtape.wait_for_stderr("GOPROXY=http://");
-        let (_, rest) = told.split_once("GOPROXY=http://").expect("it is told");
+        let told = modtape.wait_for_stderr("   (undo: ");
+        let (_, rest) = told.split_once("GOPROXY=http").expect("it is told");
+        let (_, rest) = rest.split_once("://").expect("a URL");
         let end = rest.find(|c: char| !(c.is_ascii_digit() || ".:".contains(c)));
         let address = rest[..end.unwrap_or(rest.len())].parse();
         Self {

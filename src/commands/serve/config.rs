@@ -24,23 +24,23 @@ const KEYS: [&str; 3] = ["upstream", "auth", "vcs"];
 /// The options of a run: those of the command line, and those of the file where it says nothing.
 #[derive(Debug)]
 pub(in crate::commands) struct Settings {
+    /// The words of the command line.
+    words: Vec<OsString>,
     pub(in crate::commands) args: ServeArgs,
     pub(in crate::commands) global: Global,
     /// Private modules, in the order of the file.
-    #[allow(dead_code, reason = "a reload compares them")]
     pub(super) private: Vec<Private>,
     /// Each option by its name, as text.
-    #[allow(dead_code, reason = "a reload compares them")]
     values: BTreeMap<String, Vec<OsString>>,
     /// The file, and the line of each option in it.
     file: Option<(PathBuf, BTreeMap<String, usize>)>,
 }
 
-#[allow(dead_code, reason = "nothing serves them yet")]
 /// Modules with an upstream of their own: a table `[private."PATTERN"]`. Its texts are as the file has them.
 #[derive(Debug, Clone)]
 pub(super) struct Private {
     /// Where the table begins: `modtape.toml:12`.
+    #[allow(dead_code, reason = "for errors of those who serve them")]
     pub(super) place: String,
     /// Which modules, as in GOPRIVATE.
     pub(super) pattern: String,
@@ -72,6 +72,7 @@ impl Settings {
         let (args, global) = of_serve(bare.cli)?;
         let Some(path) = args.config.clone() else {
             return Ok(Self {
+                words: words.to_vec(),
                 args,
                 global,
                 private: Vec::new(),
@@ -92,12 +93,18 @@ impl Settings {
         })?;
         let (args, global) = of_serve(all.cli)?;
         Ok(Self {
+            words: words.to_vec(),
             args,
             global,
             private: file.private,
             values: all.values,
             file: Some((path, file.lines)),
         })
+    }
+
+    /// Reads the file again.
+    pub(super) fn again(&self) -> Result<Self, Failure> {
+        Self::of(&self.words)
     }
 
     /// Says of an error about an option of the file where it is.
@@ -120,13 +127,11 @@ impl Settings {
         Some(format!("{}:{line}", path.display()))
     }
 
-    #[allow(dead_code, reason = "for a reload")]
     /// The file that it was taken from.
     pub(super) fn path(&self) -> Option<&Path> {
         self.file.as_ref().map(|(path, _)| path.as_path())
     }
 
-    #[allow(dead_code, reason = "for a reload")]
     /// The options that another has otherwise; `private` stands for the tables.
     pub(super) fn changed<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
         let options = self.values.iter();

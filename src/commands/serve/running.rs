@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
 
 use super::config::Settings;
 use super::from::Held;
@@ -23,6 +24,27 @@ use crate::redact::url_without_secrets;
 use crate::serve::{Access, Counts, Parts, Passwords, Server, Shared, Tiers, Truth, Upstream};
 use crate::tls::{RootSources, Roots};
 use crate::upstream::{Overrides, ParentProxies};
+
+/// The options that a [`Plan`] is made of, so that a reload takes them. What others say is fixed at the start.
+pub(super) const RELOADED: [&str; 14] = [
+    "upstream",
+    "offline",
+    "no-ahead",
+    "token",
+    "htpasswd",
+    "host",
+    "tls-cert",
+    "tls-key",
+    "upstream-idle-timeout",
+    "upstream-proxy",
+    "upstream-ca",
+    "resolve",
+    "connect-to",
+    "private",
+];
+
+/// How long what is on its way may take in a server that another one has followed.
+const DRAIN: Duration = Duration::from_secs(600);
 
 /// What stays as long as the process does.
 pub(super) struct Fixed {
@@ -215,6 +237,13 @@ fn stores(named: &[PathBuf]) -> anyhow::Result<(Option<PathBuf>, Option<Place>)>
 }
 
 impl Running {
+    /// Lets what is on its way end, until `hurry` is cancelled; then ends the rest.
+    pub(super) async fn retire(self, hurry: CancellationToken) {
+        let drain = tokio::time::timeout(DRAIN, self.server.drain());
+        let _ = hurry.run_until_cancelled(drain).await;
+        self.close().await;
+    }
+
     /// Ends what is on its way.
     pub(super) async fn close(self) {
         self.server.close().await;

@@ -45,6 +45,8 @@ pub(crate) struct Variables {
     pub(crate) cache: Option<PathBuf>,
     /// The PID of the recorder that this process runs in, if it does.
     pub(crate) outer_pid: Option<u32>,
+    /// The socket on which a service manager waits to hear that the service is ready.
+    pub(crate) notify_socket: Option<OsString>,
 }
 
 impl Variables {
@@ -92,6 +94,7 @@ impl Variables {
                 .map(PathBuf::from)
                 .or_else(|| os("HOME").map(|home| PathBuf::from(home).join(CACHE))),
             outer_pid: text("MODTAPE_PID").parse().ok(),
+            notify_socket: os("NOTIFY_SOCKET"),
         }
     }
 }

@@ -97,6 +97,14 @@ impl TestRoot {
         config.clone()
     }
 
+    /// A chain and its key for that name, as PEM: new ones each time.
+    pub fn pem_pair(&self, name: &str) -> (String, String) {
+        let (chain, key) = self.mint(name, Leaf::Good);
+        let pem = |label: &str, der: &[u8]| pem::encode(&pem::Pem::new(label, der));
+        let chain = chain.iter().map(|one| pem("CERTIFICATE", one)).collect();
+        (chain, pem("PRIVATE KEY", key.secret_der()))
+    }
+
     fn build(&self, shape: &Shape) -> ServerConfig {
         let (chain, key) = self.mint(&shape.name, shape.leaf);
         let provider = Arc::new(aws_lc_rs::default_provider());

@@ -1,0 +1,161 @@
+//! SIGHUP: the options are read again, and what they make takes the place of what runs.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::config::Settings;
+use super::from::Held;
+use super::running::{Fixed, Plan, RELOADED, Running};
+use super::{certificate, goproxy_of};
+use crate::commands::failure::Failure;
+use crate::proxy::Token;
+use crate::serve::{Certificate, Server};
+use crate::telemetry::Reopen;
+use crate::terminal::{say, say_always, warn};
+
+/// How many servers may be on their way out at once; another one ends the oldest.
+const RETIRING: usize = 4;
+
+/// What runs, and what of it can be another.
+pub(super) struct Current {
+    pub(super) fixed: Fixed,
+    /// What is served in place of an upstream.
+    pub(super) held: Option<Held>,
+    /// The options of the start.
+    pub(super) first: Settings,
+    /// Those of the last reload, if there was one.
+    pub(super) last: Option<Settings>,
+    pub(super) token: Option<Token>,
+    /// What clients have as GOPROXY.
+    pub(super) goproxy: String,
+    pub(super) running: Running,
+    pub(super) servers: watch::Sender<Arc<Server>>,
+    /// Where clients speak TLS.
+    pub(super) certificates: Option<watch::Sender<Arc<Certificate>>>,
+    pub(super) log: Option<Reopen>,
+    pub(super) retiring: Retiring,
+}
+
+/// Servers that others have followed.
+#[derive(Default)]
+pub(super) struct Retiring {
+    tasks: JoinSet<()>,
+    /// Ends each at once, the oldest first.
+    hurry: VecDeque<CancellationToken>,
+}
+
+impl Current {
+    /// Reads everything again, and says what came of it; after an error all stays as it was.
+    pub(super) async fn reload(&mut self) {
+        let global = &self.first.global;
+        if let Some(log) = &self.log
+            && let Err(error) = log.reopen()
+        {
+            warn(
+                global,
+                format!("{:#}; lines go where they went", anyhow::Error::from(error)),
+            );
+        }
+        if let Err(failure) = self.reload_all().await {
+            let why = failure.error;
+            warn(
+                &self.first.global,
+                format!("{why:#}; the settings stay as they were"),
+            );
+        }
+    }
+
+    async fn reload_all(&mut self) -> Result<(), Failure> {
+        let mut next = self.first.again()?;
+        // Where it listens decides whether it needs a token.
+        next.args.listen = self.first.args.listen;
+        let shown =
+            certificate(&next.args, self.fixed.clock).map_err(|failure| next.locate(failure))?;
+        let held = self.held.as_ref();
+        let fixed = &self.fixed;
+        let plan = Plan::of(&next, &fixed.variables, &fixed.go, fixed.clock, held);
+        let mut plan = plan?;
+        let last = self.last.as_ref().unwrap_or(&self.first);
+        // `auto` is not another one each time.
+        if next.args.token == last.args.token {
+            plan.access.token.clone_from(&self.token);
+        }
+        let token = plan.access.token.clone();
+        let is_tls = self.certificates.is_some();
+        let goproxy = goproxy_of(&next.args, &plan, held, fixed.address, is_tls);
+        let running = plan.start(&self.fixed).await?;
+
+        self.servers.send_replace(Arc::clone(&running.server));
+        let old = std::mem::replace(&mut self.running, running);
+        self.retiring.add(old);
+        let keeps_tls = shown.is_some() == is_tls;
+        if let (Some(certificates), Some(shown)) = (&self.certificates, shown) {
+            certificates.send_replace(shown);
+        }
+        let is_reloaded = |name: &str| match name {
+            "tls-cert" | "tls-key" => keeps_tls,
+            name => RELOADED.contains(&name),
+        };
+        let global = &self.first.global;
+        let changed = next.changed(last).into_iter();
+        let changed: Vec<_> = changed.filter(|name| is_reloaded(name)).collect();
+        let what = match next.path() {
+            Some(path) => path.display().to_string(),
+            None => String::from("certificates and credentials"),
+        };
+        say(
+            global,
+            match changed.is_empty() {
+                true => format!("{what}: read again"),
+                false => format!("{what}: read again; changed: {}", changed.join(", ")),
+            },
+        );
+        for name in next.changed(&self.first) {
+            if !is_reloaded(name) {
+                let place = next.place_of(name).map(|place| format!("{place}: "));
+                let place = place.unwrap_or_default();
+                warn(
+                    global,
+                    format!("{place}{name} stays as it was until a restart"),
+                );
+            }
+        }
+        if goproxy != self.goproxy {
+            say_always(format!(
+                "clients need another GOPROXY: go env -w GOPROXY={goproxy}"
+            ));
+            self.goproxy = goproxy;
+        }
+        self.token = token;
+        self.last = Some(next);
+        Ok(())
+    }
+
+    /// Ends what is on its way, and gives back what outlives it.
+    pub(super) async fn close(self) -> (Fixed, Option<Held>) {
+        self.running.close().await;
+        for hurry in self.retiring.hurry {
+            hurry.cancel();
+        }
+        self.retiring.tasks.join_all().await;
+        (self.fixed, self.held)
+    }
+}
+
+impl Retiring {
+    fn add(&mut self, old: Running) {
+        while self.tasks.try_join_next().is_some() {}
+        if self.hurry.len() >= RETIRING
+            && let Some(oldest) = self.hurry.pop_front()
+        {
+            oldest.cancel();
+        }
+        let hurry = CancellationToken::new();
+        self.hurry.push_back(hurry.clone());
+        self.tasks.spawn(old.retire(hurry));
+    }
+}
