@@ -450,6 +450,15 @@ pub(crate) struct ServeArgs {
     /// How much disk answers may take; those that were not used for longest make room (0: none stays)
     #[arg(long, value_name = "SIZE", default_value = "20GB", value_parser = size)]
     pub(crate) disk_max: u64,
+    /// Redis or Valkey that replicas share: what changes, and whose turn it is to fetch. redis://, rediss:// or
+    /// redis+unix:///PATH
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MODTAPE_REDIS",
+        hide_env_values = true
+    )]
+    pub(crate) redis: Option<String>,
     /// Ask nobody: serve what is kept
     #[arg(long, conflicts_with = "upstream")]
     pub(crate) offline: bool,
@@ -505,6 +514,14 @@ pub(crate) struct PurgeArgs {
     /// folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Vec<PathBuf>,
+    /// Redis that the servers share: all of them are told
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MODTAPE_REDIS",
+        hide_env_values = true
+    )]
+    pub(crate) redis: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -5,6 +5,7 @@
 //! answers/github.com/!burnt!sushi/toml/@v/v1.3.2.mod   a line of JSON ([`Head`]), then the body if it is small
 //! bodies/ab/cdef…                                      a large body, by its SHA-256
 //! tmp/                                                 what is being written
+//! heard                                                the last purge that was heard of from Redis
 //! purges                                               what was dropped, a line each: servers that run read on in it
 //! ```
 //! Files are written beside and renamed, so that whoever reads sees them whole, or not at all: two processes
@@ -352,6 +353,21 @@ impl Disk {
         // What is no purge was written by somebody else.
         let purges = lines.filter_map(|line| std::str::from_utf8(line).ok()?.parse().ok());
         Ok((purges.collect(), from + whole as u64))
+    }
+
+    /// The last entry of the stream of purges that was heard; `None` if there is none.
+    pub(super) fn heard(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(self.root.join("heard")) {
+            Ok(entry) => Ok(Some(entry.trim().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn note_heard(&self, entry: &str) -> io::Result<()> {
+        let mut file = self.begin()?;
+        file.write_all(format!("{entry}\n").as_bytes())?;
+        persist(file, &self.root.join("heard"))
     }
 
     fn is_verified(&self, sha256: &str) -> bool {

@@ -36,6 +36,8 @@ pub(super) struct State {
     /// Nobody upstream was asked: another machine had kept it.
     pub(super) is_of_store: bool,
     pub(super) end: Option<Result<Answer, Failure>>,
+    /// It came from another replica.
+    pub(super) is_of_replica: bool,
 }
 
 /// A body that is being written.
@@ -126,6 +128,14 @@ impl Pilot<'_> {
         self.flight.state.send_modify(|state| {
             state.growing = Some(growing);
             state.released = state.released.max(released);
+        });
+    }
+
+    /// Another replica has fetched it.
+    pub(super) fn is_of_replica(&self) {
+        self.flight.state.send_if_modified(|state| {
+            state.is_of_replica = true;
+            false
         });
     }
 

@@ -105,7 +105,15 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
                 true => format!("{}: ok", tier.name),
                 false => format!("{}: left out", tier.name),
             });
-            let tiers: Vec<_> = tiers.collect();
+            // A replica does its work without Redis, too.
+            let redis = server
+                .redis
+                .as_ref()
+                .map(|redis| match redis.is_left_out() {
+                    true => String::from("redis: left out"),
+                    false => String::from("redis: ok"),
+                });
+            let tiers: Vec<_> = tiers.chain(redis).collect();
             let status = match states.iter().all(|tier| tier.is_used || !tier.is_needed) {
                 true => StatusCode::OK,
                 false => StatusCode::SERVICE_UNAVAILABLE,

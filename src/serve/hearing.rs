@@ -1,4 +1,4 @@
-//! Purges, as servers that run hear of them: from a list in the folder of their store.
+//! Purges, as servers that run hear of them: from a list in the folder of their store, and from a stream in Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,33 +6,67 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::purge::Purge;
+use super::redis::Redis;
 use super::server::Server;
 
 /// How often the list is looked at: it costs two microseconds.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How long a Redis that is away is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Drops what purges name, until `stop` is cancelled.
 pub(crate) async fn hear(server: watch::Receiver<Arc<Server>>, stop: CancellationToken) {
-    stop.run_until_cancelled(hear_store(&server)).await;
+    let redis = server.borrow().redis.clone();
+    let from_redis = async {
+        match redis {
+            Some(redis) => hear_redis(&server, &redis).await,
+            None => std::future::pending().await,
+        }
+    };
+    let heard = async { tokio::join!(hear_store(&server), from_redis) };
+    stop.run_until_cancelled(heard).await;
 }
 
 /// Reads on in the list of the store.
 async fn hear_store(server: &watch::Receiver<Arc<Server>>) {
-    let now = || Arc::clone(&server.borrow());
+    let tiers = Arc::clone(&server.borrow().tiers);
     // What was purged before is not in the folder, and memory is empty.
-    let mut heard = now().tiers.told().await;
+    let mut heard = tiers.told().await;
     loop {
         tokio::time::sleep(EVERY).await;
-        let server = now();
         // A list that could not be read at the beginning is heard whole.
-        let told = server.tiers.purges(heard.unwrap_or(0)).await;
-        let Some((purges, until)) = told else {
-            continue;
-        };
-        heard = Some(until);
-        for purge in purges {
-            tracing::info!(target: "modtape::serve", "{purge} is purged");
-            server.purge(&purge).await;
+        if let Some((purges, until)) = tiers.purges(heard.unwrap_or(0)).await {
+            heard = Some(until);
+            drop_all(server, purges).await;
         }
+    }
+}
+
+/// Reads on in the stream, from where this store has heard it, so that who was away misses nothing.
+async fn hear_redis(server: &watch::Receiver<Arc<Server>>, redis: &Redis) {
+    let tiers = Arc::clone(&server.borrow().tiers);
+    let mut last = tiers.heard().await;
+    loop {
+        // That it is away is said where answers are asked for.
+        if let Ok(mut stream) = redis.purges(last.clone()).await {
+            while let Ok(purges) = stream.next().await {
+                drop_all(server, purges).await;
+                if last.as_deref() != Some(stream.last()) {
+                    tiers.note_heard(stream.last()).await;
+                    last = Some(stream.last().to_owned());
+                }
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn drop_all(server: &watch::Receiver<Arc<Server>>, purges: Vec<Purge>) {
+    for purge in purges {
+        tracing::info!(target: "modtape::serve", "{purge} is purged");
+        let now = Arc::clone(&server.borrow());
+        now.purge(&purge).await;
     }
 }

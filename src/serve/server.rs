@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use http_body::Body as _;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -20,6 +22,7 @@ use super::failure::Failure;
 use super::fetch::{Flight, Flights, Pilot};
 use super::item::{Item, Life};
 use super::purge::Purge;
+use super::redis::{LARGEST, Lease, Redis, Turn};
 use super::spool::{self, Coming};
 use super::tiers::{Tier, Tiers};
 use super::tree::Tree;
@@ -44,6 +47,8 @@ const UPLOADS: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(super) tiers: Arc<Tiers>,
+    /// What replicas share; `None` if this is the only one.
+    pub(super) redis: Option<Arc<Redis>>,
     pub(super) truth: Truth,
     /// What fetches ahead; `None` if nothing does.
     pub(super) ahead: Option<Ahead>,
@@ -69,6 +74,8 @@ pub(crate) struct Server {
 pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) tiers: Arc<Tiers>,
+    /// What it shares with other replicas.
+    pub(crate) redis: Option<Arc<Redis>>,
     /// What it has done so far: one that takes another's place goes on counting.
     pub(crate) counts: Arc<Counts>,
     /// The entries that are asked, in this order.
@@ -186,6 +193,7 @@ impl Server {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
             tiers: parts.tiers,
+            redis: parts.redis,
             truth: parts.truth,
             ahead: parts.is_ahead.then(Ahead::new),
             access: parts.access,
@@ -277,11 +285,10 @@ impl Server {
             Some(found) => Some(found),
             None => self.cut_from_wider(&item).await,
         };
-        let life = item.life();
+        let found = self.newest(&item, found).await;
         let mut old = None;
         if let Some((answer, tier)) = found {
-            let is_proved = self.truth.accepts(&item, &answer.proof);
-            match answer.age(life, is_proved, Clock::wall_now()) {
+            match self.age(&item, &answer) {
                 Age::Fresh => return Obtained::Whole(answer, Source::Tier(tier)),
                 Age::Stale => {
                     let _ = self.flight(item);
@@ -305,6 +312,44 @@ impl Server {
             (Err(_), None) => Obtained::Failed(Failure::timeout("nobody answered in time")),
             (Ok(obtained), _) => obtained,
         }
+    }
+
+    /// An answer that is not fresh, or what another replica has that is newer.
+    async fn newest(&self, item: &Item, found: Option<(Answer, Tier)>) -> Option<(Answer, Tier)> {
+        let Some(redis) = self.redis_for(item) else {
+            return found;
+        };
+        let known = found.as_ref().map(|(answer, _)| answer);
+        let is_fresh = |answer: &Answer| self.age(item, answer) == Age::Fresh;
+        // What never changes and is not there is looked for when it is about to be fetched.
+        let is_asked_for = known.is_some() || item.life() == Life::Mutable;
+        if known.is_some_and(is_fresh) || !is_asked_for {
+            return found;
+        }
+        match redis.find(item, known).await {
+            Some(answer) if self.takes(item, &answer) => {
+                self.tiers.put_of_replica(item.path(), &answer).await;
+                Some((answer, Tier::Redis))
+            }
+            _ => found,
+        }
+    }
+
+    /// Redis, if it may hear of an item: private modules are each replica's own, and so is a tree.
+    fn redis_for(&self, item: &Item) -> Option<&Arc<Redis>> {
+        let redis = self.redis.as_ref().filter(|_| self.tree.is_none())?;
+        self.truth.is_public(item.module()).then_some(redis)
+    }
+
+    fn age(&self, item: &Item, answer: &Answer) -> Age {
+        let is_proved = self.truth.accepts(item, &answer.proof);
+        answer.age(item.life(), is_proved, Clock::wall_now())
+    }
+
+    /// Whether another replica's answer would be one of our own. One tile says nothing; a lookup proves it.
+    fn takes(&self, item: &Item, answer: &Answer) -> bool {
+        let is_proved = || self.truth.accepts(item, &answer.proof);
+        answer.status != StatusCode::OK || item.kind() == Kind::Tile || is_proved()
     }
 
     /// Which versions there are, as far as they can be served whole, where nobody tells.
@@ -341,6 +386,7 @@ impl Server {
         let state = flight.begun().await;
         let source = match source {
             Source::Miss if state.is_of_store => Source::Tier(Tier::Store),
+            Source::Miss if state.is_of_replica => Source::Tier(Tier::Redis),
             source => source,
         };
         match state.end {
@@ -377,13 +423,93 @@ impl Server {
         (flight, Source::Miss)
     }
 
-    /// Asks for an item until what an entry sends is taken.
+    /// Gets an answer from another replica, or from upstream and for the others too.
     async fn fetch(self: &Arc<Self>, item: &Item, pilot: Pilot<'_>) {
         if let Some(answer) = self.shared(item).await {
             pilot.is_of_store();
             pilot.ends(Ok(answer));
             return;
         }
+        let lease = match self.turn(item).await {
+            Turn::Answered(answer) => return self.answered_elsewhere(item, answer, pilot).await,
+            Turn::Found(answer) => {
+                pilot.is_of_store();
+                pilot.ends(Ok(answer));
+                return;
+            }
+            Turn::Fetch(lease) => lease,
+        };
+        let fetched = self.fetch_for_all(item, lease.as_ref(), pilot);
+        match &lease {
+            None => fetched.await,
+            Some(lease) => {
+                tokio::select! {
+                    () = fetched => {}
+                    // It never ends.
+                    () = lease.renew() => {}
+                }
+                lease.release().await;
+            }
+        }
+    }
+
+    /// Whether to fetch: of the replicas one does, and the others wait for it.
+    async fn turn(self: &Arc<Self>, item: &Item) -> Turn {
+        let Some(redis) = self.redis_for(item) else {
+            return Turn::Fetch(None);
+        };
+        let accepts =
+            |answer: &Answer| self.takes(item, answer) && self.age(item, answer) == Age::Fresh;
+        let elsewhere = async || self.shared(item).await;
+        redis.turn(self.clock, item, accepts, elsewhere).await
+    }
+
+    /// Keeps an answer of another replica as if it had come from upstream.
+    async fn answered_elsewhere(self: &Arc<Self>, item: &Item, answer: Answer, pilot: Pilot<'_>) {
+        if pilot.may_keep() {
+            self.tiers.put_of_replica(item.path(), &answer).await;
+        }
+        if answer.status == StatusCode::OK {
+            if item.kind() == Kind::Mod
+                && self.truth.is_public(item.module())
+                && let Ok(text) = answer.text()
+            {
+                Ahead::follow(self, &text);
+            }
+            self.complete(item);
+        }
+        pilot.is_of_replica();
+        pilot.ends(Ok(answer));
+    }
+
+    /// Asks upstream, and keeps what comes where other machines find it.
+    async fn fetch_for_all(self: &Arc<Self>, item: &Item, lease: Option<&Lease>, pilot: Pilot<'_>) {
+        let Some(answer) = self.fetch_upstream(item, lease, pilot).await else {
+            return;
+        };
+        let upload = match answer.proof {
+            Proof::None => None,
+            _ => self.share(item, &answer),
+        };
+        let Some(lease) = lease.filter(|_| self.takes(item, &answer)) else {
+            return;
+        };
+        if answer.bytes() <= LARGEST {
+            lease.put(item, &answer).await;
+        } else if let Some(upload) = upload {
+            // Those who wait find it in the shared store, all at once.
+            let _ = upload.await;
+            lease.give_up().await;
+        }
+    }
+
+    /// Asks upstream until what an entry sends is taken. Gives what others may have as well.
+    async fn fetch_upstream(
+        self: &Arc<Self>,
+        item: &Item,
+        lease: Option<&Lease>,
+        pilot: Pilot<'_>,
+    ) -> Option<Answer> {
         let mut asking = self.entries.asking(item);
         let mut spool = None;
         let end = loop {
@@ -395,6 +521,13 @@ impl Server {
             drop(place);
             let came = match asked {
                 Asked::Zip(response) => {
+                    let length = response.body().size_hint().exact();
+                    if let Some(lease) = lease
+                        && length.is_none_or(|length| length > LARGEST)
+                        && !self.tiers.has_shared()
+                    {
+                        lease.give_up().await;
+                    }
                     spool::fetch(self, item, response.into(), &mut spool, &pilot).await
                 }
                 Asked::File(file, bytes) => {
@@ -427,7 +560,9 @@ impl Server {
                 Err(Flaw::Ours(failure)) => break Err(failure),
             }
         };
+        let answer = end.as_ref().ok().filter(|_| pilot.may_keep()).cloned();
         pilot.ends(end);
+        answer
     }
 
     /// Judges a text and keeps it.
@@ -451,10 +586,7 @@ impl Server {
         match answer.proof {
             _ if !pilot.may_keep() => {}
             Proof::None => self.tiers.put_in_memory(item.path(), &answer),
-            _ => {
-                self.tiers.put(item.path(), &answer).await;
-                self.share(item, &answer);
-            }
+            _ => self.tiers.put(item.path(), &answer).await,
         }
         if item.kind() == Kind::Tile {
             let (server, item) = (Arc::clone(self), item.clone());
@@ -544,7 +676,7 @@ impl Server {
             proof: self.truth.proof_of(item),
         };
         self.tiers.put(item.path(), &answer).await;
-        self.share(item, &answer);
+        let _ = self.share(item, &answer);
     }
 
     /// An answer that another machine has proved and kept in the shared store; it is kept here then.
@@ -573,22 +705,20 @@ impl Server {
         Some(self.cut_from_wider(item).await?.0)
     }
 
-    /// Keeps what was proved in the shared store, beside what clients wait for.
-    pub(super) fn share(self: &Arc<Self>, item: &Item, answer: &Answer) {
+    /// Keeps what was proved in the shared store, beside what clients wait for. Gives when that is over, if it is kept.
+    fn share(self: &Arc<Self>, item: &Item, answer: &Answer) -> Option<JoinHandle<Option<()>>> {
         if !self.is_for_all(item) {
-            return;
+            return None;
         }
-        let Some(place) = self.tiers.queue_shared(answer) else {
-            return;
-        };
+        let place = self.tiers.queue_shared(answer)?;
         let (server, item, answer) = (Arc::clone(self), item.clone(), answer.clone());
         let upload = async move {
             server.tiers.put_shared(&item, &answer).await;
             drop(place);
         };
         let stop = self.stop.clone();
-        self.uploads
-            .spawn(stop.run_until_cancelled_owned(Box::pin(upload)));
+        let upload = stop.run_until_cancelled_owned(Box::pin(upload));
+        Some(self.uploads.spawn(upload))
     }
 
     /// Whether the shared store may have an item: what never changes, of modules that are not private.

@@ -195,9 +195,6 @@ pub(super) async fn fetch(
         spool.keep(server, path, &answer, sha256).await;
     }
     if answer.proof != Proof::None {
-        if pilot.may_keep() {
-            server.share(item, &answer);
-        }
         server.complete(item);
     }
     Ok(answer)

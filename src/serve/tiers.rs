@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
 use tempfile::NamedTempFile;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -36,6 +37,8 @@ pub(crate) enum Tier {
     Disk,
     /// The store that is shared with other machines.
     Store,
+    /// What replicas share that changes.
+    Redis,
 }
 
 impl Tier {
@@ -44,6 +47,7 @@ impl Tier {
             Self::Memory => "memory",
             Self::Disk => "disk",
             Self::Store => "store",
+            Self::Redis => "redis",
         }
     }
 }
@@ -144,6 +148,11 @@ impl Tiers {
         }
     }
 
+    /// Whether there is a shared store.
+    pub(super) fn has_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// A place among what waits to be kept in the shared store; `None` if there is no store, or too much waits.
     pub(super) fn queue_shared(&self, answer: &Answer) -> Option<OwnedSemaphorePermit> {
         self.shared.as_ref()?.queue(answer)
@@ -239,6 +248,25 @@ impl Tiers {
     /// The purges that were told on the disk behind the first `heard` bytes, and how many bytes are heard then.
     pub(super) async fn purges(&self, heard: u64) -> Option<(Vec<Purge>, u64)> {
         self.read(move |disk| disk.purges(heard).map(Some)).await
+    }
+
+    /// The last entry of the stream of purges that was heard here.
+    pub(super) async fn heard(&self) -> Option<String> {
+        self.read(Disk::heard).await
+    }
+
+    /// Notes the last entry that was heard.
+    pub(super) async fn note_heard(&self, entry: &str) {
+        let entry = entry.to_owned();
+        self.write(move |disk| disk.note_heard(&entry)).await;
+    }
+
+    /// Keeps what another replica has fetched.
+    pub(super) async fn put_of_replica(&self, path: &str, answer: &Answer) {
+        match (answer.status, &answer.proof) {
+            (StatusCode::OK, Proof::Form | Proof::Database(_)) => self.put(path, answer).await,
+            _ => self.put_in_memory(path, answer),
+        }
     }
 
     /// The versions of a module that can be served whole.

@@ -5,6 +5,7 @@ mod builds;
 mod from;
 mod private;
 mod purges;
+mod replicas;
 mod running;
 mod store;
 mod trials;

@@ -7,12 +7,15 @@ use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 
 use crate::cli::{Global, PurgeArgs};
+use crate::clock::Clock;
 use crate::commands::failure::{Advise as _, Failure, USAGE};
+use crate::commands::runtime::block_on;
 use crate::commands::serve::default_store;
 use crate::commands::session::Variables;
-use crate::serve::{Disk, Purge, Removed};
+use crate::serve::{Disk, Purge, Redis, Removed};
 use crate::terminal::words::{count, size};
 use crate::terminal::{json, plain, say, to_stdout};
+use crate::tls::{RootSources, Roots};
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -39,7 +42,8 @@ pub(super) fn run(args: &PurgeArgs, global: &Global) -> Result<ExitCode, Failure
         purge: purge.to_string(),
         places: Vec::new(),
     };
-    for (folder, disk) in stores(args)? {
+    let variables = Variables::read();
+    for (folder, disk) in stores(args, &variables)? {
         let place = folder.display().to_string();
         let removed = disk.purge(&purge).and_then(|removed| {
             // Last, so that a server that hears of it finds it removed.
@@ -47,6 +51,13 @@ pub(super) fn run(args: &PurgeArgs, global: &Global) -> Result<ExitCode, Failure
             Ok(removed)
         });
         let removed = removed.with_context(|| format!("cannot purge {place}"))?;
+        purged.places.push(Place { place, removed });
+    }
+    if let Some(url) = &args.redis {
+        let redis = redis_of(url, &variables)?;
+        let removed = block_on(redis.purge(&purge))?;
+        let place = redis.name().to_owned();
+        let removed = removed.map_err(|why| anyhow!("cannot purge {place}: {why}"))?;
         purged.places.push(Place { place, removed });
     }
     let text = match args.json {
@@ -58,21 +69,38 @@ pub(super) fn run(args: &PurgeArgs, global: &Global) -> Result<ExitCode, Failure
     Ok(ExitCode::SUCCESS)
 }
 
-/// The folders that are named; or else the default one, if there is one.
-fn stores(args: &PurgeArgs) -> anyhow::Result<Vec<(PathBuf, Disk)>> {
+/// The folders that are named; or else the default one: there may be none where a Redis is named.
+fn stores(args: &PurgeArgs, variables: &Variables) -> anyhow::Result<Vec<(PathBuf, Disk)>> {
+    let is_needed = !args.store.is_empty() || args.redis.is_none();
     let folders = match &args.store[..] {
-        [] => vec![default_store(&Variables::read())?],
+        [] if is_needed => vec![default_store(variables)?],
+        [] => default_store(variables).into_iter().collect(),
         folders => folders.to_vec(),
     };
     let mut stores = Vec::new();
     for folder in folders {
         let shown = folder.display();
         let disk = Disk::existing(&folder).with_context(|| format!("cannot open {shown}"))?;
-        let disk = disk.with_context(|| format!("{shown} holds no answers"));
-        let disk = disk.help("--store DIR names the folder of `modtape serve`")?;
-        stores.push((folder, disk));
+        match disk {
+            Some(disk) => stores.push((folder, disk)),
+            None if is_needed => {
+                let missing = Err(anyhow!("{shown} holds no answers"));
+                return missing.help("--store DIR names the folder of `modtape serve`");
+            }
+            None => {}
+        }
     }
     Ok(stores)
+}
+
+fn redis_of(url: &str, variables: &Variables) -> Result<Redis, Failure> {
+    let roots = Roots::load(&RootSources {
+        file: variables.ssl_cert_file.clone(),
+        dirs: variables.ssl_cert_dir.clone(),
+        extra: Vec::new(),
+    });
+    let redis = Redis::new(Clock::start(), url, &roots?);
+    redis.map_err(|why| Failure::new(USAGE, anyhow!("--redis {why}")))
 }
 
 impl Purged {

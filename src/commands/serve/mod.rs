@@ -113,6 +113,7 @@ async fn serve(settings: Settings, log: Option<Reopen>) -> Result<ExitCode, Fail
         variables,
         go,
         tiers: Arc::new(tiers.sharing(shared)),
+        redis: plan.redis.clone(),
         counts: Arc::default(),
         address,
     };

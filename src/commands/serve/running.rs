@@ -21,7 +21,9 @@ use crate::commands::{dialling, objects};
 use crate::gomod::{Base, GoProxy};
 use crate::objects::Place;
 use crate::redact::url_without_secrets;
-use crate::serve::{Access, Counts, Parts, Passwords, Server, Shared, Tiers, Truth, Upstream};
+use crate::serve::{
+    Access, Counts, Parts, Passwords, Redis, Server, Shared, Tiers, Truth, Upstream,
+};
 use crate::tls::{RootSources, Roots};
 use crate::upstream::{Overrides, ParentProxies};
 
@@ -54,6 +56,7 @@ pub(super) struct Fixed {
     /// What goes upstream is recorded here, if it is.
     pub(super) recording: Option<UpstreamRecording>,
     pub(super) tiers: Arc<Tiers>,
+    pub(super) redis: Option<Arc<Redis>>,
     pub(super) counts: Arc<Counts>,
     /// Where clients are served.
     pub(super) address: SocketAddr,
@@ -72,6 +75,8 @@ pub(super) struct Plan {
     /// What answers in the place of everybody else.
     held: Option<Held>,
     truth: Truth,
+    /// What replicas share; nothing is connected.
+    pub(super) redis: Option<Arc<Redis>>,
     overrides: Overrides,
     parents: ParentProxies,
     roots: Roots,
@@ -137,6 +142,10 @@ impl Plan {
             dirs: variables.ssl_cert_dir.clone(),
             extra: dial.upstream_ca.clone(),
         });
+        let roots = roots?;
+        let redis = args.redis.as_deref();
+        let redis = redis.map(|url| Redis::new(clock, url, &roots)).transpose();
+        let redis = redis.map_err(|why| usage(anyhow::anyhow!("--redis {why}")))?;
         Ok(Self {
             goproxy: goproxy.to_owned(),
             list,
@@ -145,9 +154,10 @@ impl Plan {
             is_offline: args.offline,
             held: held.cloned(),
             truth,
+            redis: redis.map(Arc::new),
             overrides: dialling::overrides(dial).map_err(usage)?,
             parents: dialling::parents(dial, variables).map_err(usage)?,
-            roots: roots?,
+            roots,
             idle: args.upstream_idle_timeout,
             // There is nothing to be faster than.
             is_ahead: !args.no_ahead && held.is_none(),
@@ -196,6 +206,7 @@ impl Plan {
         let server = Server::new(Parts {
             clock: fixed.clock,
             tiers: Arc::clone(&fixed.tiers),
+            redis: fixed.redis.clone(),
             counts: Arc::clone(&fixed.counts),
             goproxy: match self.is_offline {
                 true => GoProxy::parse(""),

@@ -52,7 +52,7 @@ mod zips;
 
 #[allow(unused_imports, reason = "the same: not every test names every part")]
 pub use self::{
-    background::Blackhole,
+    background::{Background, Blackhole},
     body::{generated_sha256, sha256_hex},
     certs::{Leaf, TestRoot},
     client::{Client, Connected, Established, Hello, LIMIT, within},

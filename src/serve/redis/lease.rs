@@ -1,0 +1,287 @@
+//! Leases: of the replicas that lack an answer one fetches it, and the others wait.
+//!
+//! A lease ends with its holder's release, or five seconds after the holder has renewed it for the last time. Each who
+//! begins to fetch is given a number, larger than all before; an answer is only taken from the one with the last
+//! number, so that what a holder writes that was away for long does not replace what came later.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Script, ScriptInvocation};
+
+use super::{LARGEST, MINUTE, Redis, key, milliseconds, value};
+use crate::clock::Clock;
+use crate::exchange::Hex;
+use crate::serve::answer::{Answer, FRESH};
+use crate::serve::item::Item;
+use crate::tls;
+
+/// How long a lease is good for that is not renewed.
+const TERM: Duration = Duration::from_secs(5);
+
+/// How often its holder renews it.
+const RENEWAL: Duration = Duration::from_millis(1500);
+
+/// How long one waits for the answer of another; then one fetches it oneself.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long is waited before one looks again: at first, and at most.
+const STEPS: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(200));
+
+/// How long the number of the last holder is remembered: longer than anybody who fetches is away and comes back.
+const REMEMBERED: Duration = Duration::from_secs(86_400);
+
+/// Gives a lease and its number; or 0 if another one holds it, -1 if nobody needs it, -2 if nobody is to wait. Then
+/// the value of the answer, if it is newer than ARGV[1].
+static TAKE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local at = redis.call('HGET', KEYS[1], 'at')
+        if at and (tonumber(at) or 0) > tonumber(ARGV[1]) then
+            return {-1, redis.call('HGET', KEYS[1], 'value')}
+        end
+        if redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then
+            local number = redis.call('INCR', KEYS[4])
+            redis.call('SET', KEYS[3], number, 'PX', ARGV[4])
+            return {number, false}
+        end
+        if redis.call('GET', KEYS[2]) == 'each' then
+            return {-2, false}
+        end
+        return {0, false}",
+    )
+});
+
+/// Gives a number without a lease.
+static NUMBER: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local number = redis.call('INCR', KEYS[2])
+        redis.call('SET', KEYS[1], number, 'PX', ARGV[1])
+        return number",
+    )
+});
+
+static RENEW: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('GET', KEYS[1]) == ARGV[1] then
+            return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+        end
+        return 0",
+    )
+});
+
+static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('GET', KEYS[1]) == ARGV[1] then
+            return redis.call('DEL', KEYS[1])
+        end
+        return 0",
+    )
+});
+
+/// Has everybody fetch for himself.
+static EACH: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('GET', KEYS[1]) == ARGV[1] then
+            redis.call('SET', KEYS[1], 'each', 'PX', ARGV[2])
+            return 1
+        end
+        return 0",
+    )
+});
+
+/// Keeps an answer of the one with the last number.
+static PUT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local last = redis.call('GET', KEYS[2])
+        if last and last ~= ARGV[1] then
+            return 0
+        end
+        redis.call('HSET', KEYS[1], 'at', ARGV[2], 'value', ARGV[3])
+        redis.call('PEXPIRE', KEYS[1], ARGV[4])
+        return 1",
+    )
+});
+
+/// What to do for an answer that is not there.
+#[derive(Debug)]
+pub(in crate::serve) enum Turn {
+    /// Another one has it now.
+    Answered(Answer),
+    /// It was elsewhere.
+    Found(Answer),
+    /// Fetch it: with a number, so that others can have it, or without, if Redis is away.
+    Fetch(Option<Lease>),
+}
+
+/// The right to fetch for all, or at least to say what came.
+#[derive(Debug)]
+pub(in crate::serve) struct Lease {
+    redis: Arc<Redis>,
+    path: String,
+    /// Says whose it is; `None` if it has only a number.
+    token: Option<String>,
+    number: u64,
+}
+
+/// What came of trying to take a lease.
+enum Taken {
+    Lease(Lease),
+    /// One that is fresh; `None` if it is garbage.
+    Answer(Option<Answer>),
+    /// Another one holds it.
+    Held,
+    /// Everybody fetches for himself.
+    Each,
+}
+
+impl Redis {
+    /// Waits until it is one's turn to fetch, or another one has fetched what one `accepts`. `elsewhere` has the
+    /// answer from where else others may have put it.
+    pub(in crate::serve) async fn turn<F: Future<Output = Option<Answer>>>(
+        self: &Arc<Self>,
+        clock: Clock,
+        item: &Item,
+        accepts: impl Fn(&Answer) -> bool,
+        elsewhere: impl Fn() -> F,
+    ) -> Turn {
+        let end = clock.now() + PATIENCE;
+        let mut step = STEPS.0;
+        let mut has_waited = false;
+        while clock.now() < end {
+            match self.take(item).await {
+                None => return Turn::Fetch(None),
+                Some(Taken::Each) => {
+                    return match elsewhere().await {
+                        Some(answer) => Turn::Found(answer),
+                        None => Turn::Fetch(None),
+                    };
+                }
+                Some(Taken::Answer(Some(answer))) if accepts(&answer) => {
+                    return Turn::Answered(answer);
+                }
+                // What one gets oneself replaces it.
+                Some(Taken::Answer(_)) => return Turn::Fetch(self.number(item).await),
+                Some(Taken::Lease(lease)) => {
+                    if has_waited && let Some(answer) = elsewhere().await {
+                        lease.release().await;
+                        return Turn::Found(answer);
+                    }
+                    return Turn::Fetch(Some(lease));
+                }
+                Some(Taken::Held) => {}
+            }
+            has_waited = true;
+            tokio::time::sleep(step).await;
+            step = (step * 2).min(STEPS.1);
+        }
+        Turn::Fetch(self.number(item).await)
+    }
+
+    /// Takes the lease of an item; `None` if Redis is away.
+    async fn take(self: &Arc<Self>, item: &Item) -> Option<Taken> {
+        let path = item.path();
+        let now = Clock::wall_now().duration_since(std::time::UNIX_EPOCH);
+        let since = milliseconds(now.unwrap_or_default().saturating_sub(FRESH));
+        let token = Hex(tls::random::<16>()).to_string();
+        let mut take = TAKE.key(key("answer", path));
+        take.key(key("lease", path))
+            .key(key("fence", path))
+            .key("modtape:1:fences");
+        take.arg(since)
+            .arg(&token)
+            .arg(milliseconds(TERM))
+            .arg(milliseconds(REMEMBERED));
+        let (number, value): (i64, Option<Vec<u8>>) = self.call(&take).await?;
+        if let Some(value) = value {
+            return Some(Taken::Answer(self.read(path, value)));
+        }
+        Some(match number {
+            0 => Taken::Held,
+            number => match u64::try_from(number) {
+                Err(_) => Taken::Each,
+                Ok(number) => Taken::Lease(Lease {
+                    redis: Arc::clone(self),
+                    path: path.to_owned(),
+                    token: Some(token),
+                    number,
+                }),
+            },
+        })
+    }
+
+    /// A number without a lease: whoever fetches then makes those who hold it the last but one.
+    async fn number(self: &Arc<Self>, item: &Item) -> Option<Lease> {
+        let mut number = NUMBER.key(key("fence", item.path()));
+        number.key("modtape:1:fences").arg(milliseconds(REMEMBERED));
+        Some(Lease {
+            redis: Arc::clone(self),
+            path: item.path().to_owned(),
+            token: None,
+            number: self.call(&number).await?,
+        })
+    }
+}
+
+impl Lease {
+    /// Renews it until this is dropped.
+    pub(in crate::serve) async fn renew(&self) {
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            if let Some(mut renew) = self.with_token(&RENEW) {
+                renew.arg(milliseconds(TERM));
+                let _: Option<u64> = self.redis.call(&renew).await;
+            }
+        }
+    }
+
+    /// Has others get the answer; says whether it was taken.
+    pub(in crate::serve) async fn put(&self, item: &Item, answer: &Answer) -> bool {
+        if answer.bytes() > LARGEST {
+            return false;
+        }
+        let Some((value, life)) = Self::value(item, answer) else {
+            return false;
+        };
+        let mut put = PUT.key(key("answer", &self.path));
+        put.key(key("fence", &self.path));
+        put.arg(self.number)
+            .arg(value::milliseconds(answer))
+            .arg(value)
+            .arg(milliseconds(life));
+        let taken: Option<u64> = self.redis.call(&put).await;
+        if taken == Some(0) {
+            let path = &self.path;
+            tracing::info!(target: "modtape::serve", "{path} is not shared: another one began to fetch it later");
+        }
+        taken == Some(1)
+    }
+
+    fn value(item: &Item, answer: &Answer) -> Option<(Vec<u8>, Duration)> {
+        let body: Bytes = answer.text().ok()?;
+        let value = value::encode(item.path(), answer, &body)?;
+        Some((value, Redis::life(item, answer)))
+    }
+
+    /// Nobody waits any longer: what comes cannot be shared here. It is elsewhere, or each fetches it himself.
+    pub(in crate::serve) async fn give_up(&self) {
+        if let Some(mut each) = self.with_token(&EACH) {
+            each.arg(milliseconds(MINUTE));
+            let _: Option<u64> = self.redis.call(&each).await;
+        }
+    }
+
+    /// Lets the next one have it.
+    pub(in crate::serve) async fn release(&self) {
+        if let Some(release) = self.with_token(&RELEASE) {
+            let _: Option<u64> = self.redis.call(&release).await;
+        }
+    }
+
+    fn with_token<'a>(&self, script: &'a Script) -> Option<ScriptInvocation<'a>> {
+        let token = self.token.as_deref()?;
+        let mut call = script.key(key("lease", &self.path));
+        call.arg(token);
+        Some(call)
+    }
+}

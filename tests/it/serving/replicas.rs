@@ -1,0 +1,390 @@
+//! Several servers that share a Redis: what one of them has fetched the others do not fetch, and what becomes of Redis
+//! or of one of them holds nobody up.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use modtape::clock::{Clock, Timestamp};
+
+use super::purges::until_purged;
+use super::*;
+
+const PROXY: &str = "https://proxy.golang.org";
+const MOD: &str = "/github.com/!burnt!sushi/toml/@v/v1.3.2.mod";
+const ALONE: &str = "https://a.example";
+
+/// Debian's redis-server, on a socket in a folder.
+struct Server {
+    redis: Spawned,
+    socket: PathBuf,
+}
+
+impl Server {
+    /// Starts one; `None`, with a line on stderr, where there is none.
+    fn start(sandbox: &Sandbox) -> Option<Self> {
+        if !has_program("redis-server") {
+            skipped("replicas: there is no redis-server");
+            return None;
+        }
+        let socket = sandbox.join("redis.sock");
+        let mut command = sandbox.command("redis-server");
+        command
+            .args(["--port", "0", "--save", "", "--dir"])
+            .arg(sandbox.path());
+        command.arg("--unixsocket").arg(&socket);
+        let redis = Spawned::start(command);
+        redis.wait_for_stdout("eady to accept connections");
+        Some(Self { redis, socket })
+    }
+
+    fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket.display())
+    }
+
+    /// Runs a command, and gives what it says.
+    fn run<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let client = redis::Client::open(self.url()).expect("a URL");
+        let mut connection = client.get_connection().expect("it listens");
+        let mut command = redis::cmd(words[0]);
+        for word in &words[1..] {
+            command.arg(word);
+        }
+        command.query(&mut connection).expect("it answers")
+    }
+}
+
+/// A server with a store of its own.
+fn replica(sandbox: &Sandbox, origin: &Origin, goproxy: &str, url: &str) -> Serving {
+    let flags = ["--redis", url, "--no-ahead", "-v"];
+    Serving::start(sandbox, origin, goproxy, &flags)
+}
+
+/// How long something takes.
+fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
+    let began = Clock::start();
+    let done = what();
+    (done, began.now().since(Timestamp::default()))
+}
+
+fn list_of(module: &str) -> String {
+    format!("/a.example/{module}/@v/list")
+}
+
+/// An origin that has every list.
+fn lists(text: &str) -> Origin {
+    let begin = Origin::builder(Content::default());
+    lists_but(begin, text)
+}
+
+/// The same behind other rules.
+fn lists_but(begin: OriginBuilder, text: &str) -> Origin {
+    begin
+        .rule(Rule::suffix("/@v/list").status(200).body(text.to_owned()))
+        .start()
+}
+
+#[test]
+fn what_changes_and_what_is_not_there_is_asked_for_by_one_of_them() {
+    let (one, other) = (Sandbox::new(), Sandbox::new());
+    let Some(server) = Server::start(&one) else {
+        return;
+    };
+    let origin = lists("v1.0.0\n");
+    let a = replica(&one, &origin, ALONE, &server.url());
+    let b = replica(&other, &origin, ALONE, &server.url());
+    let list = list_of("x");
+    assert_eq!(a.get(&list).tier(), "miss");
+    let answer = b.get(&list);
+    assert_eq!((answer.status, answer.tier()), (200, "redis"), "{answer:?}");
+    assert_eq!(answer.text(), "v1.0.0\n");
+    assert_eq!(b.get(&list).tier(), "memory");
+    assert_eq!(asked(&origin, &list), 1);
+    // There is no such thing.
+    for absent in ["/a.example/x/@latest", "/a.example/x/@v/v1.0.0.mod"] {
+        assert_eq!(a.get(absent).status, 404);
+        let answer = b.get(absent);
+        assert_eq!(answer.status, 404, "{answer:?}");
+        assert_eq!(b.get(absent).tier(), "memory");
+        assert_eq!(asked(&origin, absent), 1);
+    }
+    assert!(get(a.address, "/readyz").text().contains("redis: ok"));
+    a.end();
+    b.end();
+}
+
+#[test]
+fn thirty_clients_of_two_replicas_are_one_request_upstream() {
+    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+        return;
+    };
+    let (one, other) = (Sandbox::new(), Sandbox::new());
+    let Some(server) = Server::start(&one) else {
+        return;
+    };
+    let slow = Rule::suffix(MOD).delay(Duration::from_millis(400));
+    let origin = Origin::builder(content).rule(slow).start();
+    let a = replica(&one, &origin, PROXY, &server.url());
+    let b = replica(&other, &origin, PROXY, &server.url());
+    let folder = corpus_folder("hello").expect("the project is there");
+    let expected = std::fs::read(folder.join("proxy").join(&MOD[1..])).expect("it is there");
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..30)
+            .map(|number| {
+                let address = if number % 2 == 0 {
+                    a.address
+                } else {
+                    b.address
+                };
+                scope.spawn(move || get(address, MOD))
+            })
+            .collect();
+        for client in clients {
+            let answer = client.join().expect("no panic");
+            assert_eq!(
+                (answer.status, answer.body == expected),
+                (200, true),
+                "{answer:?}"
+            );
+        }
+    });
+    for path in origin.paths() {
+        // Each asks by itself who answers for the checksum database.
+        if !path.ends_with("/supported") {
+            assert_eq!(asked(&origin, &path), 1, "{path}");
+        }
+    }
+    assert_eq!(asked(&origin, MOD), 1);
+    a.end();
+    b.end();
+}
+
+#[test]
+fn a_replica_that_is_killed_costs_its_lease_and_no_more() {
+    let (one, other) = (Sandbox::new(), Sandbox::new());
+    let Some(server) = Server::start(&one) else {
+        return;
+    };
+    let list = list_of("x");
+    let silent = Rule::suffix(&list).times(1).silent();
+    let origin = lists_but(Origin::builder(Content::default()).rule(silent), "v1.0.0\n");
+    let a = replica(&one, &origin, ALONE, &server.url());
+    let b = replica(&other, &origin, ALONE, &server.url());
+    thread::scope(|scope| {
+        let first = scope.spawn(|| get(a.address, &list));
+        origin.wait_for(|log| log.requests.iter().any(|it| it.path == list), LIMIT);
+        let second = scope.spawn(|| timed(|| get(b.address, &list)));
+        // B waits, and asks nobody.
+        thread::sleep(Duration::from_millis(500));
+        assert_eq!(asked(&origin, &list), 1);
+        a.modtape.signal(Signal::KILL);
+        let (answer, took) = second.join().expect("no panic");
+        assert_eq!((answer.status, &*answer.text()), (200, "v1.0.0\n"));
+        assert!(took < Duration::from_secs(7), "{took:?}");
+        assert!(first.join().expect("no panic").status == 0);
+    });
+    assert_eq!(asked(&origin, &list), 2);
+    b.end();
+}
+
+#[test]
+fn whoever_was_away_while_others_fetched_changes_nothing() {
+    let (one, other) = (Sandbox::new(), Sandbox::new());
+    let Some(server) = Server::start(&one) else {
+        return;
+    };
+    let list = list_of("x");
+    let old = Rule::suffix(&list)
+        .times(1)
+        .delay(Duration::from_millis(500));
+    let old = old.status(200).body("v1.0.0\n");
+    let origin = lists_but(Origin::builder(Content::default()).rule(old), "v1.1.0\n");
+    let a = replica(&one, &origin, ALONE, &server.url());
+    let b = replica(&other, &origin, ALONE, &server.url());
+    thread::scope(|scope| {
+        let first = scope.spawn(|| get(a.address, &list));
+        origin.wait_for(|log| log.requests.iter().any(|it| it.path == list), LIMIT);
+        a.modtape.signal(Signal::STOP);
+        let answer = get(b.address, &list);
+        assert_eq!(answer.text(), "v1.1.0\n");
+        a.modtape.signal(Signal::CONT);
+        assert_eq!(first.join().expect("no panic").text(), "v1.0.0\n");
+    });
+    a.modtape.wait_for_stderr("is not shared");
+    let key = format!("modtape:1:answer:{}", &list[1..]);
+    let value: String = server.run(&["HGET", &key, "value"]);
+    assert!(value.ends_with("\nv1.1.0\n"), "{value}");
+    a.end();
+    b.end();
+}
+
+#[test]
+fn a_redis_that_is_silent_or_away_holds_nobody_up_and_is_used_again() {
+    let (one, other) = (Sandbox::new(), Sandbox::new());
+    let Some(server) = Server::start(&one) else {
+        return;
+    };
+    let origin = lists("v1.0.0\n");
+    let url = server.url();
+    let a = replica(&one, &origin, ALONE, &url);
+    let b = replica(&other, &origin, ALONE, &url);
+    assert_eq!(a.get(&list_of("before")).status, 200);
+    assert_eq!(b.get(&list_of("before")).tier(), "redis");
+    let both_answer = |name: &str| {
+        for (number, replica) in [&a, &b].into_iter().enumerate() {
+            for again in 0..3 {
+                let list = list_of(&format!("{name}{number}{again}"));
+                let (answer, took) = timed(|| replica.get(&list));
+                assert_eq!(answer.status, 200, "{answer:?}");
+                assert!(took < Duration::from_secs(3), "{name}: {took:?}");
+            }
+        }
+    };
+    let is_shared_again = |name: &str| {
+        let shared = (0..300).any(|number| {
+            thread::sleep(Duration::from_millis(100));
+            let list = list_of(&format!("{name}{number}"));
+            a.get(&list);
+            b.get(&list).tier() == "redis"
+        });
+        assert!(shared, "{name}");
+    };
+    server.redis.signal(Signal::STOP);
+    both_answer("stopped");
+    assert!(get(a.address, "/readyz").text().contains("redis: left out"));
+    assert_eq!(get(a.address, "/readyz").status, 200);
+    server.redis.signal(Signal::CONT);
+    is_shared_again("continued");
+    drop(server);
+    both_answer("killed");
+    let server = Server::start(&one).expect("it has run before");
+    assert_eq!(server.url(), url);
+    is_shared_again("restarted");
+    for replica in [a, b] {
+        let said = replica.end().stderr;
+        // Once for each time that it was away, however many requests there were.
+        assert_eq!(said.matches("is left out").count(), 2, "{said}");
+        assert_eq!(said.matches("is used again").count(), 2, "{said}");
+    }
+}
+
+#[test]
+fn garbage_is_no_answer_and_is_said_once() {
+    let sandbox = Sandbox::new();
+    let Some(server) = Server::start(&sandbox) else {
+        return;
+    };
+    let origin = lists("v1.0.0\n");
+    let a = replica(&sandbox, &origin, ALONE, &server.url());
+    let far = "99999999999999";
+    for (name, words) in [
+        ("x", &["HSET", "", "at", far, "value", "{}\nv6.6.6\n"][..]),
+        ("y", &["HSET", "", "at", "nonsense", "value", "v6.6.6\n"]),
+        ("z", &["SET", "", "v6.6.6\n"]),
+    ] {
+        let list = list_of(name);
+        let key = format!("modtape:1:answer:{}", &list[1..]);
+        let mut words = words.to_vec();
+        words[1] = &key;
+        let _: redis::Value = server.run(&words);
+        let (answer, took) = timed(|| a.get(&list));
+        assert_eq!((answer.status, &*answer.text()), (200, "v1.0.0\n"));
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+    let said = a.end().stderr;
+    assert_eq!(
+        said.matches("others like it are not told").count(),
+        1,
+        "{said}"
+    );
+    assert!(!said.contains("is left out"), "{said}");
+}
+
+#[test]
+fn what_is_no_redis_is_left_out_and_passwords_are_in_no_line() {
+    let origin = lists("v1.0.0\n");
+    let other = Background::listen("garbage", |mut stream| async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut asked = [0; 1024];
+        while matches!(stream.read(&mut asked).await, Ok(1..)) {
+            if stream
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .await
+                .is_err()
+            {
+                break;
+            }
+        }
+    });
+    for url in [
+        format!("redis://:hidden-word@{}", other.addr()),
+        format!("rediss://user:hidden-word@{}", other.addr()),
+        String::from("redis://:hidden-word@127.0.0.1:1/3"),
+    ] {
+        let sandbox = Sandbox::new();
+        let a = replica(&sandbox, &origin, ALONE, &url);
+        for name in ["x", "y"] {
+            let (answer, took) = timed(|| a.get(&list_of(name)));
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert!(took < Duration::from_secs(3), "{url}: {took:?}");
+        }
+        let said = a.end().stderr;
+        assert!(said.contains("is left out"), "{said}");
+        assert!(!said.contains("hidden-word"), "{said}");
+    }
+    let sandbox = Sandbox::new();
+    for url in [
+        "http://:hidden-word@a.example",
+        "redis://",
+        "rediss://a.example#insecure",
+    ] {
+        let refused = sandbox.modtape(["serve", "--redis", url, "--store", "store"]);
+        let refused = run(refused, LIMIT);
+        assert_eq!(refused.status.code(), Some(125), "{}", refused.stderr);
+        assert!(refused.stderr.contains("--redis"), "{}", refused.stderr);
+        assert!(
+            !refused.stderr.contains("hidden-word"),
+            "{}",
+            refused.stderr
+        );
+    }
+}
+
+#[test]
+fn a_purge_reaches_every_replica_and_those_that_were_away() {
+    let (one, other, away) = (Sandbox::new(), Sandbox::new(), Sandbox::new());
+    let Some(server) = Server::start(&one) else {
+        return;
+    };
+    let origin = lists("v1.0.0\n");
+    let (list, url) = (list_of("x"), server.url());
+    let a = replica(&one, &origin, ALONE, &url);
+    let b = replica(&other, &origin, ALONE, &url);
+    let c = replica(&away, &origin, ALONE, &url);
+    for replica in [&a, &b, &c] {
+        assert_eq!(replica.get(&list).status, 200);
+        assert_eq!(replica.get(&list_of("x/y")).status, 200);
+    }
+    c.end();
+    origin.clear_rules();
+    origin.add_rule(Rule::suffix("/@v/list").status(200).body("v1.1.0\n"));
+    let mut purge: Command = other.modtape(["cache", "purge", "a.example/x", "--json"]);
+    purge.env("MODTAPE_REDIS", &url);
+    let purged = run(purge, LIMIT).expect_success();
+    let json: serde_json::Value = serde_json::from_str(&purged.stdout).expect("JSON");
+    assert_eq!(
+        json["places"][0]["removed"][0]["path"],
+        &list[1..],
+        "{json}"
+    );
+    let c = replica(&away, &origin, ALONE, &url);
+    for replica in [&a, &b, &c] {
+        assert_eq!(until_purged(replica, &list).text(), "v1.1.0\n");
+        assert_eq!(replica.get(&list_of("x/y")).text(), "v1.0.0\n");
+    }
+    assert_eq!(asked(&origin, &list), 2);
+    for replica in [a, b, c] {
+        replica.end();
+    }
+}
