@@ -54,6 +54,7 @@ pub(crate) use live::{InFlight, Passed};
 pub use policy::Others;
 pub use policy::Policy;
 pub(crate) use pool::IDLE_MOST;
+pub(crate) use replayed::accepts_gzip;
 pub(crate) use session::Destinations;
 pub use session::{Entrance, Redirection};
 pub(crate) use stall::{Notice, Stalls, ends, waiting};

@@ -249,7 +249,8 @@ fn header_map(fields: &Fields) -> Result<HeaderMap, HeadError> {
     Ok(map)
 }
 
-fn accepts_gzip(fields: &HeaderMap) -> bool {
+/// Whether a client takes gzip.
+pub(crate) fn accepts_gzip(fields: &HeaderMap) -> bool {
     let values = fields.get_all(header::ACCEPT_ENCODING).iter();
     lists_gzip(values.map(HeaderValue::as_bytes))
 }

@@ -4,10 +4,10 @@
 //! Files named by a `.mod` are small, and so are the lookups and tiles that their proofs need. Nothing is fetched of
 //! modules that are private.
 
-use std::collections::HashMap;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::item::Item;
@@ -21,27 +21,23 @@ const AT_ONCE: usize = 48;
 /// large project has some thousand modules.
 const WAITING: usize = 20_000;
 
-/// Items that are remembered as fetched ahead.
-const REMEMBERED: usize = 100_000;
+/// Items that are remembered as fetched ahead: an older one would be fetched again, if it were not kept.
+const REMEMBERED: u64 = 100_000;
 
 /// Fetches ahead of those who ask.
 #[derive(Debug)]
 pub(super) struct Ahead {
     places: Semaphore,
-    // A std Mutex: held for operations on the map, never across an await.
-    made: Mutex<Made>,
-}
-
-#[derive(Debug, Default)]
-struct Made {
-    waiting: usize,
-    items: HashMap<String, Use>,
+    waiting: AtomicUsize,
+    // A std Mutex: held for an operation on the item, never across an await.
+    items: Cache<Arc<str>, Arc<Mutex<Use>>>,
 }
 
 /// What became of an item that is fetched ahead.
 #[derive(Debug, Clone, Copy, Default)]
 struct Use {
-    is_there: bool,
+    /// Its length, bytes, once it is there.
+    bytes: Option<u64>,
     is_asked_for: bool,
 }
 
@@ -49,7 +45,8 @@ impl Ahead {
     pub(super) fn new() -> Self {
         Self {
             places: Semaphore::new(AT_ONCE),
-            made: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            items: Cache::new(REMEMBERED),
         }
     }
 
@@ -79,15 +76,14 @@ impl Ahead {
         let Some(ahead) = &server.ahead else {
             return;
         };
-        {
-            let mut made = ahead.made();
-            let is_known = made.items.contains_key(item.path());
-            if is_known || made.waiting >= WAITING || made.items.len() >= REMEMBERED {
-                return;
-            }
-            made.waiting += 1;
-            made.items.insert(item.path().to_owned(), Use::default());
+        if ahead.waiting.load(Ordering::Relaxed) >= WAITING {
+            return;
         }
+        let entry = ahead.items.entry(item.path().into());
+        if !entry.or_default().is_fresh() {
+            return;
+        }
+        ahead.waiting.fetch_add(1, Ordering::Relaxed);
         let own = Arc::clone(server);
         server.spawn(async move {
             let server = own;
@@ -95,22 +91,30 @@ impl Ahead {
                 return;
             };
             let place = ahead.places.acquire().await;
-            ahead.made().waiting -= 1;
+            ahead.waiting.fetch_sub(1, Ordering::Relaxed);
             if place.is_err() || server.has(&item).await {
                 return;
             }
             let path = item.path().to_owned();
-            let is_there = match server.obtain(item).await {
-                Obtained::Whole(..) => true,
-                Obtained::Growing(following) => following.flight.ended().await.is_ok(),
-                Obtained::Failed(_) => false,
+            let bytes = match server.obtain(item).await {
+                Obtained::Whole(answer, _) => Some(answer.bytes()),
+                Obtained::Growing(following) => {
+                    let ended = following.flight.ended().await;
+                    ended.ok().map(|answer| answer.bytes())
+                }
+                Obtained::Failed(_) => None,
             };
-            if is_there {
-                server.counts.ahead.fetch_add(1, Ordering::Relaxed);
-                Self::note(&server, &path, |item| item.is_there = true);
-            } else {
+            match bytes {
+                Some(bytes) => {
+                    server.counts.ahead.fetch_add(1, Ordering::Relaxed);
+                    server
+                        .counts
+                        .ahead_bytes
+                        .fetch_add(bytes, Ordering::Relaxed);
+                    Self::note(&server, &path, |item| item.bytes = Some(bytes));
+                }
                 // It may be asked for again.
-                ahead.made().items.remove(&path);
+                None => ahead.items.invalidate(&*path),
             }
         });
     }
@@ -130,19 +134,16 @@ impl Ahead {
         let Some(ahead) = &server.ahead else {
             return;
         };
-        let mut made = ahead.made();
-        let Some(item) = made.items.get_mut(path) else {
+        let Some(item) = ahead.items.get(path) else {
             return;
         };
-        let is_of_use = |item: &Use| item.is_there && item.is_asked_for;
-        let was = is_of_use(item);
-        change(item);
-        if !was && is_of_use(item) {
+        let mut item = item.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_use = |item: &Use| item.bytes.filter(|_| item.is_asked_for);
+        let was = of_use(&item);
+        change(&mut item);
+        if let (None, Some(bytes)) = (was, of_use(&item)) {
             server.counts.used.fetch_add(1, Ordering::Relaxed);
+            server.counts.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-    }
-
-    fn made(&self) -> MutexGuard<'_, Made> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,20 +2,18 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
+use super::chunk;
 use super::fetch::Flight;
 use super::server::Server;
-
-/// Bytes that are read of a file at once.
-const CHUNK: u64 = 256 << 10;
 
 /// Chunks that wait for a client.
 const AHEAD: usize = 1;
@@ -24,8 +22,20 @@ const AHEAD: usize = 1;
 #[derive(Debug)]
 pub(super) enum Sent {
     Bytes(Option<Bytes>),
+    Part(Part),
     /// Chunks, and how many bytes are still to come, where that is known.
     Chunks(mpsc::Receiver<io::Result<Bytes>>, Option<u64>),
+}
+
+/// A part of a file, which is whole.
+#[derive(Debug)]
+pub(super) struct Part {
+    file: Arc<File>,
+    /// The next byte to send, and the one behind the last.
+    next: u64,
+    end: u64,
+    /// What the page cache did not have is read on a thread where it holds nobody up.
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
 impl Sent {
@@ -34,12 +44,13 @@ impl Sent {
     }
 
     /// A part of a file, which is there.
-    pub(super) fn file(server: &Server, file: Arc<File>, from: u64, bytes: u64) -> Self {
-        let (send, chunks) = mpsc::channel(AHEAD);
-        server.spawn(async move {
-            let _ = send_part(&send, &file, from, from + bytes).await;
-        });
-        Self::Chunks(chunks, Some(bytes))
+    pub(super) fn file(file: Arc<File>, from: u64, bytes: u64) -> Self {
+        Self::Part(Part {
+            file,
+            next: from,
+            end: from + bytes,
+            reading: None,
+        })
     }
 
     /// A file that grows, as it does.
@@ -47,6 +58,39 @@ impl Sent {
         let (send, chunks) = mpsc::channel(AHEAD);
         server.spawn(async move { follow(&send, &flight).await });
         Self::Chunks(chunks, length)
+    }
+}
+
+impl Part {
+    fn left(&self) -> u64 {
+        self.end - self.next
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if self.left() == 0 {
+            return Poll::Ready(None);
+        }
+        let read = match &mut self.reading {
+            None => match chunk::cached(&self.file, self.next, self.left()) {
+                Some(chunk) => Ok(chunk),
+                None => {
+                    let (file, at, most) = (Arc::clone(&self.file), self.next, self.left());
+                    let reading = tokio::task::spawn_blocking(move || chunk::read(&file, at, most));
+                    self.reading = Some(reading);
+                    return self.poll_chunk(cx);
+                }
+            },
+            Some(reading) => {
+                let read = ready!(Pin::new(reading).poll(cx));
+                self.reading = None;
+                read.map_err(io::Error::other).and_then(|read| read)
+            }
+        };
+        match &read {
+            Ok(chunk) => self.next += chunk.len() as u64,
+            Err(_) => self.next = self.end,
+        }
+        Poll::Ready(Some(read))
     }
 }
 
@@ -86,19 +130,18 @@ async fn send_part(
 ) -> Option<()> {
     while from < until {
         let place = send.reserve().await.ok()?;
-        let (file, bytes) = (Arc::clone(file), CHUNK.min(until - from));
-        let read = tokio::task::spawn_blocking(move || {
-            let mut chunk = BytesMut::zeroed(usize::try_from(bytes).map_err(io::Error::other)?);
-            file.read_exact_at(&mut chunk, from)?;
-            Ok(chunk.freeze())
-        });
-        let read = read.await.map_err(io::Error::other).and_then(|read| read);
-        let is_read = read.is_ok();
+        let read = match chunk::cached(file, from, until - from) {
+            Some(chunk) => Ok(chunk),
+            None => {
+                let file = Arc::clone(file);
+                let read =
+                    tokio::task::spawn_blocking(move || chunk::read(&file, from, until - from));
+                read.await.map_err(io::Error::other).and_then(|read| read)
+            }
+        };
+        let bytes = read.as_ref().map(|chunk| chunk.len() as u64).ok();
         place.send(read);
-        from += bytes;
-        if !is_read {
-            return None;
-        }
+        from += bytes?;
     }
     Some(())
 }
@@ -113,6 +156,7 @@ impl Body for Sent {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let next = match self.get_mut() {
             Self::Bytes(bytes) => bytes.take().map(Ok),
+            Self::Part(part) => ready!(part.poll_chunk(cx)),
             Self::Chunks(chunks, left) => {
                 let next = ready!(chunks.poll_recv(cx));
                 match (&next, left) {
@@ -135,6 +179,7 @@ impl Body for Sent {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Bytes(bytes) => bytes.is_none(),
+            Self::Part(part) => part.left() == 0,
             Self::Chunks(_, left) => *left == Some(0),
         }
     }
@@ -144,6 +189,7 @@ impl Body for Sent {
             Self::Bytes(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |it| it.len() as u64))
             }
+            Self::Part(part) => SizeHint::with_exact(part.left()),
             Self::Chunks(_, Some(left)) => SizeHint::with_exact(*left),
             Self::Chunks(_, None) => SizeHint::default(),
         }

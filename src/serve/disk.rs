@@ -13,9 +13,9 @@
 //! of its last use, to the hour: what was not used for longest makes room.
 
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -26,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::answer::{Answer, Content};
+use super::chunk;
 use super::kept::{Head, body_path, hex};
 use super::purge::Purge;
 use crate::clock::Clock;
@@ -58,6 +59,22 @@ pub(crate) struct Disk {
     /// Large bodies that this process has held against their digests.
     // A std Mutex: held for an operation on the set, never across an await.
     verified: Arc<Mutex<HashSet<String>>>,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) answer: Answer,
+    /// The last use that is noted on the disk is long ago.
+    pub(super) is_used_anew: bool,
+}
+
+/// Whether a read may wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Allowed,
+    /// What would wait is an error.
+    No,
 }
 
 impl Disk {
@@ -94,25 +111,44 @@ impl Disk {
 
     /// The answer to a path; `None` if there is none. A damaged one is removed, and an error.
     pub(super) fn get(&self, path: &str) -> io::Result<Option<Answer>> {
-        let file = self.answer_file(path);
-        let bytes = match fs::read(&file) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let read = self.read(path, &bytes.into());
-        match &read {
-            Ok(_) => used(&file),
-            // Not for want of descriptors, or the like.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                drop(fs::remove_file(&file));
-            }
-            Err(_) => {}
+        let read = self.read(path, Wait::Allowed);
+        // Not for want of descriptors, or the like.
+        if let Err(error) = &read
+            && error.kind() == io::ErrorKind::InvalidData
+        {
+            drop(fs::remove_file(self.answer_file(path)));
         }
-        read
+        Ok(read?.map(|found| {
+            if found.is_used_anew {
+                self.used(path);
+            }
+            found.answer
+        }))
     }
 
-    fn read(&self, path: &str, kept: &Bytes) -> io::Result<Option<Answer>> {
+    /// The same where the kernel has all of it in memory, so that it takes no time; an error otherwise, and where that
+    /// cannot be known. What was found and not used for long is to be handed to [`used`](Self::used).
+    pub(super) fn get_cached(&self, path: &str) -> io::Result<Option<Found>> {
+        self.read(path, Wait::No)
+    }
+
+    fn read(&self, path: &str, wait: Wait) -> io::Result<Option<Found>> {
+        let Some(file) = open(&self.answer_file(path), wait)? else {
+            return Ok(None);
+        };
+        let metadata = file.metadata()?;
+        let bytes = content(&file, metadata.len(), wait)?;
+        let answer = self.answer(path, &bytes.into(), wait)?;
+        let now = Clock::wall_now();
+        let age = metadata.modified().map(|at| now.duration_since(at));
+        let is_used_anew = matches!(age, Ok(Ok(age)) if age > HOUR);
+        Ok(answer.map(|answer| Found {
+            answer,
+            is_used_anew,
+        }))
+    }
+
+    fn answer(&self, path: &str, kept: &Bytes, wait: Wait) -> io::Result<Option<Answer>> {
         let damaged = |why| {
             let message = format!("the answer to {path} is damaged: {why}");
             io::Error::new(io::ErrorKind::InvalidData, message)
@@ -121,26 +157,40 @@ impl Disk {
         let content = if head.is_inline() {
             head.checked(body).map_err(damaged)?
         } else {
-            let body = match File::open(self.body_file(&head.sha256)) {
-                Ok(body) => body,
+            let Some(body) = open(&self.body_file(&head.sha256), wait)? else {
                 // Whoever makes room removes bodies before answers.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error),
+                return Ok(None);
             };
             if body.metadata()?.len() != head.bytes {
                 return Err(damaged("its body has another length"));
             }
             if !self.is_verified(&head.sha256) {
+                if wait == Wait::No {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
                 if hex(&digest_of(&body, head.bytes)?) != head.sha256 {
                     let _ = fs::remove_file(self.body_file(&head.sha256));
                     return Err(damaged("its body is another one"));
                 }
                 self.verified().insert(head.sha256.clone());
             }
-            used(&self.body_file(&head.sha256));
             Content::File(Arc::new(body), head.bytes)
         };
         Ok(Some(head.answer(content)))
+    }
+
+    /// Notes that an answer was used, to the hour.
+    pub(super) fn used(&self, path: &str) {
+        let now = Clock::wall_now();
+        // Where that is not allowed, files make room in the order in which they came.
+        let note = |path: &Path| File::open(path).and_then(|file| file.set_modified(now));
+        let answer = self.answer_file(path);
+        let _ = note(&answer);
+        if let Some(head) = head_of(&answer)
+            && !head.is_inline()
+        {
+            let _ = note(&self.body_file(&head.sha256));
+        }
     }
 
     /// Keeps an answer whose body is in memory.
@@ -218,10 +268,10 @@ impl Disk {
             .is_some_and(|head| head.is_inline() || self.body_file(&head.sha256).is_file())
     }
 
-    /// Removes what was not used for longest, until all files have `most` bytes or less. Returns how many bytes there
-    /// are then, and how many files were removed.
+    /// Removes what was not used for longest, until all files and folders take `most` bytes of the disk or less. Returns
+    /// how many bytes there are then, and how many files were removed.
     pub(super) fn make_room(&self, most: u64) -> io::Result<(u64, u64)> {
-        let mut files = Vec::new();
+        let (mut files, mut all) = (Vec::new(), 0);
         let mut folders = vec![self.root.join("answers"), self.root.join("bodies")];
         while let Some(folder) = folders.pop() {
             // Another process may have removed what is not there.
@@ -233,12 +283,15 @@ impl Disk {
                     continue;
                 };
                 match metadata.is_dir() {
-                    true => folders.push(entry.path()),
-                    false => files.push((metadata.modified()?, metadata.len(), entry.path())),
+                    true => {
+                        all += space(&metadata);
+                        folders.push(entry.path());
+                    }
+                    false => files.push((metadata.modified()?, space(&metadata), entry.path())),
                 }
             }
         }
-        let mut all = files.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
+        all += files.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
         let mut removed = 0;
         if all > most {
             files.sort_unstable();
@@ -248,12 +301,12 @@ impl Disk {
                 if all <= enough {
                     break;
                 }
-                match fs::remove_file(path) {
+                match fs::remove_file(&path) {
                     Ok(()) => removed += 1,
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(error),
                 }
-                all -= bytes;
+                all = all.saturating_sub(bytes + self.remove_empty(&path));
             }
         }
         Ok((all, removed))
@@ -370,6 +423,24 @@ impl Disk {
         persist(file, &self.root.join("heard"))
     }
 
+    /// Removes the folders of a file that have become empty, but for the outermost. Returns how many bytes they took.
+    fn remove_empty(&self, file: &Path) -> u64 {
+        let (answers, bodies) = (self.root.join("answers"), self.root.join("bodies"));
+        let mut bytes = 0;
+        for folder in file.ancestors().skip(1) {
+            if folder == answers || folder == bodies {
+                break;
+            }
+            let taken = fs::metadata(folder).map_or(0, |it| space(&it));
+            // One that is not empty stays.
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+            bytes += taken;
+        }
+        bytes
+    }
+
     fn is_verified(&self, sha256: &str) -> bool {
         self.verified().contains(sha256)
     }
@@ -443,32 +514,63 @@ fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Notes that a file was used, once an hour at most.
-fn used(path: &Path) {
-    let Ok(file) = File::open(path) else {
-        return;
+/// Opens a file; `None` if there is none.
+fn open(path: &Path, wait: Wait) -> io::Result<Option<File>> {
+    let opened = match wait {
+        Wait::Allowed => File::open(path),
+        Wait::No => open_cached(path),
     };
-    let modified = file.metadata().and_then(|it| it.modified());
-    let now = Clock::wall_now();
-    let is_long_ago = |at: SystemTime| now.duration_since(at).is_ok_and(|it| it > HOUR);
-    if modified.is_ok_and(is_long_ago) {
-        // Where that is not allowed, files make room in the order in which they came.
-        let _ = file.set_modified(now);
+    match opened {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
+#[cfg(target_os = "linux")]
+fn open_cached(path: &Path) -> io::Result<File> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)?;
+    Ok(file.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_cached(_path: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// All of a small file.
+fn content(file: &File, bytes: u64, wait: Wait) -> io::Result<Vec<u8>> {
+    let mut content = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
+    match wait {
+        Wait::Allowed => file.read_exact_at(&mut content, 0)?,
+        Wait::No => chunk::read_cached(file, &mut content, 0)?,
+    }
+    Ok(content)
+}
+
+/// What a file or folder takes of the disk, bytes. Some file systems say how many blocks there are only later.
+fn space(metadata: &Metadata) -> u64 {
+    metadata.len().max(metadata.blocks() * 512)
+}
+
 /// Gives a file its name; its folder is made if need be.
-fn persist(file: NamedTempFile, to: &Path) -> io::Result<()> {
-    let file = match file.persist(to) {
-        Ok(_) => return Ok(()),
-        Err(failed) if failed.error.kind() == io::ErrorKind::NotFound => failed.file,
-        Err(failed) => return Err(failed.error),
-    };
-    if let Some(shelf) = to.parent() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(shelf)?;
+fn persist(mut file: NamedTempFile, to: &Path) -> io::Result<()> {
+    // Another process that makes room may remove an empty folder at this moment.
+    for _ in 0..3 {
+        file = match file.persist(to) {
+            Ok(_) => return Ok(()),
+            Err(failed) if failed.error.kind() == io::ErrorKind::NotFound => failed.file,
+            Err(failed) => return Err(failed.error),
+        };
+        if let Some(shelf) = to.parent() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(shelf)?;
+        }
     }
     file.persist(to).map(drop).map_err(|failed| failed.error)
 }
@@ -545,15 +647,56 @@ mod tests {
                 .expect("it is read")
                 .is_some()
         );
-        let (bytes, removed) = disk.make_room(60_000).expect("our own folder");
-        assert!(bytes <= 60_000 && removed == 5, "{bytes} {removed}");
+        let (bytes, removed) = disk.make_room(80_000).expect("our own folder");
+        assert!(bytes <= 80_000 && removed > 2, "{bytes} {removed}");
         let is_there = |number: u64| {
             let path = format!("a.b/c/@v/v1.0.{number}.mod");
             disk.get(&path).expect("it is read").is_some()
         };
         let left: Vec<_> = (0..10).filter(|number| is_there(*number)).collect();
-        assert_eq!(left, [0, 6, 7, 8, 9]);
-        assert_eq!(disk.make_room(60_000).expect("our own folder"), (bytes, 0));
+        let expected: Vec<_> = [0].into_iter().chain(removed + 1..10).collect();
+        assert_eq!(left, expected);
+        assert_eq!(disk.make_room(80_000).expect("our own folder"), (bytes, 0));
+        // Folders that are empty are no more.
+        let (bytes, _) = disk.make_room(0).expect("our own folder");
+        assert_eq!(bytes, 0);
+        assert!(!disk.root.join("answers/a.b").exists());
+    }
+
+    #[test]
+    fn a_use_is_noted_of_an_answer_and_its_body() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(folder.path()).expect("it opens");
+        let path = "a.b/c/@v/v1.0.0.zip";
+        let (answer, body) = answer(&vec![7; INLINE as usize + 1]);
+        disk.put(path, &answer, &body).expect("it is kept");
+        let files = [
+            disk.answer_file(path),
+            disk.body_file(&hex(&Sha256::digest(&body))),
+        ];
+        let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let set = |file: &PathBuf| File::open(file)?.set_modified(long_ago);
+        for is_cached in [false, true] {
+            files.iter().try_for_each(set).expect("our own files");
+            match is_cached {
+                false => {
+                    disk.get(path).expect("it is read").expect("it is there");
+                }
+                true => {
+                    // Not every file system tells what is in memory.
+                    if let Ok(found) = disk.get_cached(path) {
+                        let found = found.expect("it is there");
+                        assert_eq!(found.answer.text().expect("it is read"), body);
+                        assert!(found.is_used_anew);
+                    }
+                    disk.used(path);
+                }
+            }
+            for file in &files {
+                let modified = fs::metadata(file).and_then(|it| it.modified());
+                assert!(modified.expect("it is there") > long_ago + HOUR);
+            }
+        }
     }
 
     #[test]

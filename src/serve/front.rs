@@ -5,25 +5,40 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_range_header::parse_range_header;
 
 use super::access::Admitted;
 use super::answer::{Answer, Content};
 use super::body::Sent;
+use super::caching::{Tag, is_immutable, put_lifetime};
 use super::failure::Failure;
+use super::gzip;
 use super::item::{Item, Life};
 use super::server::{Obtained, Server, Source};
 use crate::clock::Clock;
 use crate::gomod::Kind;
-use crate::proxy::NAME;
+use crate::proxy::{NAME, accepts_gzip};
 
 /// Says which tier answered.
 const CACHE: &str = "x-modtape-cache";
 
 /// The longest path of a request, bytes: no module has one of a tenth of it.
 const PATH_BYTES: usize = 8 << 10;
+
+/// Says how long it took until there was an answer.
+const TIMING: &str = "server-timing";
+
+/// What is known of an answer before it is there.
+struct Described {
+    content_type: &'static str,
+    life: Life,
+    /// Whether others may know of the module.
+    is_public: bool,
+    /// It is no zip and no tile.
+    is_text: bool,
+}
 
 /// Answers a request.
 pub(super) async fn respond<B>(
@@ -46,7 +61,14 @@ pub(super) async fn respond<B>(
     };
     let user = admitted.as_ref().and_then(|it| it.user.as_deref());
     let tier = response.headers().get(CACHE);
-    let tier = tier.and_then(|tier| tier.to_str().ok());
+    let tier = tier.and_then(|tier| tier.to_str().ok()).map(str::to_owned);
+    let head_us = server.clock.now().micros_since(began);
+    if let Some(tier) = &tier {
+        let fields = response.headers_mut();
+        if let Ok(value) = HeaderValue::try_from(timing(tier, head_us)) {
+            fields.insert(TIMING, value);
+        }
+    }
     tracing::info!(
         target: "modtape::access",
         %client,
@@ -55,8 +77,8 @@ pub(super) async fn respond<B>(
         path = if admitted.is_some() { path } else { "" },
         user = user.unwrap_or_default(),
         status = response.status().as_u16(),
-        tier = tier.unwrap_or("none"),
-        head_us = server.clock.now().micros_since(began),
+        tier = tier.as_deref().unwrap_or("none"),
+        head_us,
     );
     if is_head {
         *response.body_mut() = Sent::bytes(Bytes::new());
@@ -76,6 +98,16 @@ fn not_admitted(server: &Server) -> Response<Sent> {
     let fields = response.headers_mut();
     fields.insert(header::WWW_AUTHENTICATE, challenge);
     response
+}
+
+/// Where an answer was found, or that it was waited for, and how long that took (`Server-Timing`, in ms).
+fn timing(tier: &str, micros: u64) -> String {
+    let what = match tier {
+        "joined" | "miss" => "wait",
+        _ => "lookup",
+    };
+    let (ms, rest) = (micros / 1000, micros % 1000);
+    format!("{what};desc={tier};dur={ms}.{rest:03}")
 }
 
 async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Response<Sent> {
@@ -128,8 +160,13 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
         && let Some(head) = server.truth.latest_head(server, database).await
     {
         let source = Source::Tier(head.1);
-        let plain = "text/plain; charset=utf-8";
-        return whole(server, request, &head.0, source, plain, Life::Mutable);
+        let kind = Described {
+            content_type: "text/plain; charset=utf-8",
+            life: Life::Mutable,
+            is_public: true,
+            is_text: true,
+        };
+        return whole(request, &head.0, None, source, &kind);
     }
     let item = match Item::of_path(path) {
         Ok(item) => item,
@@ -151,10 +188,26 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
             "this module is private here (GONOSUMDB): the checksum database is not asked for it";
         return said(StatusCode::FORBIDDEN, why);
     }
-    let (content_type, life) = (item.content_type(), item.life());
+    let kind = Described {
+        content_type: item.content_type(),
+        life: item.life(),
+        // What needs a password is for nobody else.
+        is_public: server.truth.is_public(item.module())
+            && !request.headers().contains_key(header::AUTHORIZATION),
+        is_text: !item.is_zip() && item.kind() != Kind::Tile,
+    };
+    let takes_gzip = kind.is_text
+        && accepts_gzip(request.headers())
+        && !request.headers().contains_key(header::RANGE);
+    let path = takes_gzip.then(|| item.path().to_owned());
     match server.answer(item).await {
         Obtained::Whole(answer, source) => {
-            whole(server, request, &answer, source, content_type, life)
+            let is_found = answer.status == StatusCode::OK;
+            let gzip = match path.filter(|_| is_found) {
+                Some(path) => gzip::compressed(server, &path, &answer).await,
+                None => None,
+            };
+            whole(request, &answer, gzip, source, &kind)
         }
         Obtained::Growing(following) => {
             let Some(growing) = following.flight.state().borrow().growing.clone() else {
@@ -163,7 +216,7 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
             let flight = Arc::clone(&following.flight);
             let body = Sent::growing(server, flight, growing.length);
             let mut response = Response::new(body);
-            describe(&mut response, content_type, following.source);
+            describe(&mut response, kind.content_type, following.source);
             if let Some(length) = growing.length {
                 let fields = response.headers_mut();
                 fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -175,31 +228,78 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
 }
 
 fn whole<B>(
-    server: &Server,
     request: &Request<B>,
     answer: &Answer,
+    gzip: Option<Bytes>,
     source: Source,
-    content_type: &'static str,
-    life: Life,
+    kind: &Described,
 ) -> Response<Sent> {
-    if answer.status != StatusCode::OK {
-        let mut response = Response::new(part(server, answer, 0, answer.bytes()));
-        *response.status_mut() = answer.status;
-        describe(&mut response, "text/plain; charset=utf-8", source);
+    let mut response = match answer.status {
+        StatusCode::OK => found(request, answer, gzip, kind, source),
+        status => {
+            let mut response = Response::new(part(answer, 0, answer.bytes()));
+            *response.status_mut() = status;
+            describe(&mut response, "text/plain; charset=utf-8", source);
+            let fields = response.headers_mut();
+            fields.insert(header::CONTENT_LENGTH, HeaderValue::from(answer.bytes()));
+            response
+        }
+    };
+    let fields = response.headers_mut();
+    put_lifetime(fields, answer, kind.life, kind.is_public);
+    if !is_immutable(answer, kind.life) {
+        let age = Clock::wall_now().duration_since(answer.at);
+        let age = age.unwrap_or_default().as_secs();
+        fields.insert(header::AGE, HeaderValue::from(age));
+    }
+    response
+}
+
+/// What is sent of an answer that is a file.
+fn found<B>(
+    request: &Request<B>,
+    answer: &Answer,
+    gzip: Option<Bytes>,
+    kind: &Described,
+    source: Source,
+) -> Response<Sent> {
+    let all = answer.bytes();
+    let tag = Tag::of(answer, gzip.is_some());
+    if tag.is_known(request) {
+        let mut response = Response::new(Sent::bytes(Bytes::new()));
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
         let fields = response.headers_mut();
-        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(answer.bytes()));
+        fields.insert(CACHE, HeaderValue::from_static(source.name()));
+        tag.put(fields);
+        put_vary(fields, answer, kind);
         return response;
     }
-    let all = answer.bytes();
-    let (status, from, bytes) = match asked_range(request, all) {
+    if let Some(text) = gzip {
+        let length = HeaderValue::from(text.len());
+        let mut response = Response::new(Sent::bytes(text));
+        describe(&mut response, kind.content_type, source);
+        let fields = response.headers_mut();
+        fields.insert(header::CONTENT_LENGTH, length);
+        fields.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        tag.put(fields);
+        put_vary(fields, answer, kind);
+        return response;
+    }
+    let range = match tag.has_range(request) {
+        true => asked_range(request, all),
+        false => None,
+    };
+    let (status, from, bytes) = match range {
         None => (StatusCode::OK, 0, all),
         Some(Ok((from, bytes))) => (StatusCode::PARTIAL_CONTENT, from, bytes),
         Some(Err(())) => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
-    let mut response = Response::new(part(server, answer, from, bytes));
+    let mut response = Response::new(part(answer, from, bytes));
     *response.status_mut() = status;
-    describe(&mut response, content_type, source);
+    describe(&mut response, kind.content_type, source);
     let fields = response.headers_mut();
+    tag.put(fields);
+    put_vary(fields, answer, kind);
     fields.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
     fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let range = match status {
@@ -210,12 +310,14 @@ fn whole<B>(
     if let Some(Ok(range)) = range.map(HeaderValue::try_from) {
         fields.insert(header::CONTENT_RANGE, range);
     }
-    if life == Life::Mutable {
-        let age = Clock::wall_now().duration_since(answer.at);
-        let age = age.unwrap_or_default().as_secs();
-        fields.insert(header::AGE, HeaderValue::from(age));
-    }
     response
+}
+
+/// A text may come in gzip to others who ask.
+fn put_vary(fields: &mut HeaderMap, answer: &Answer, kind: &Described) {
+    if kind.is_text && answer.bytes() > gzip::LEAST as u64 {
+        fields.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
 }
 
 /// The one range that a request asks for, as offset and length; several get the whole, as RFC 9110 section 14.2
@@ -232,13 +334,13 @@ fn asked_range<B>(request: &Request<B>, all: u64) -> Option<Result<(u64, u64), (
     }
 }
 
-fn part(server: &Server, answer: &Answer, from: u64, bytes: u64) -> Sent {
+fn part(answer: &Answer, from: u64, bytes: u64) -> Sent {
     match &answer.content {
         Content::Bytes(all) => {
             let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(all.len());
             Sent::bytes(all.slice(index(from)..index(from + bytes)))
         }
-        Content::File(file, _) => Sent::file(server, Arc::clone(file), from, bytes),
+        Content::File(file, _) => Sent::file(Arc::clone(file), from, bytes),
     }
 }
 

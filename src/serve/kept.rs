@@ -99,11 +99,8 @@ pub(super) fn body_path(sha256: &str) -> String {
 }
 
 pub(super) fn hex(digest: &[u8]) -> String {
-    use std::fmt::Write as _;
-    digest
-        .iter()
-        .fold(String::with_capacity(64), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    let digits = |byte: &u8| {
+        [byte >> 4, byte & 15].map(|it| char::from(b"0123456789abcdef"[usize::from(it)]))
+    };
+    digest.iter().flat_map(digits).collect()
 }

@@ -1,11 +1,14 @@
 //! The first tier: small answers, in memory, as many as fit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use moka::sync::Cache;
 
 use super::answer::{Answer, Content};
 use super::purge::Purge;
+use crate::clock::Clock;
 
 /// What an entry takes beside its body and its name, bytes: measured with a million small ones.
 const OVERHEAD: usize = 256;
@@ -17,31 +20,54 @@ const LARGEST: u64 = 1 << 20;
 /// Answers in memory; those that are asked for least often make room.
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
-    cache: Cache<Arc<str>, Answer>,
+    cache: Cache<Arc<str>, Arc<Entry>>,
+    /// Nothing fits.
+    is_off: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    answer: Answer,
+    /// The hour since 1970 (UTC) for which its use is noted on the disk.
+    noted: AtomicU64,
 }
 
 impl Memory {
     /// As many as fit into so many bytes.
     pub(crate) fn new(bytes: u64) -> Self {
-        let weigh = |path: &Arc<str>, answer: &Answer| {
-            let bytes = answer.bytes().min(LARGEST);
+        let weigh = |path: &Arc<str>, entry: &Arc<Entry>| {
+            let bytes = entry.answer.bytes().min(LARGEST);
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
             u32::try_from(bytes + path.len() + OVERHEAD).unwrap_or(u32::MAX)
         };
         Self {
             cache: Cache::builder().max_capacity(bytes).weigher(weigh).build(),
+            is_off: bytes == 0,
         }
     }
 
-    pub(super) fn get(&self, path: &str) -> Option<Answer> {
-        self.cache.get(path)
+    /// An answer, and whether this is its first use within an hour.
+    pub(super) fn get(&self, path: &str, now: SystemTime) -> Option<(Answer, bool)> {
+        if self.is_off {
+            return None;
+        }
+        let entry = self.cache.get(path)?;
+        let hour = hour(now);
+        let is_noted = entry.noted.load(Ordering::Relaxed) == hour
+            || entry.noted.swap(hour, Ordering::Relaxed) == hour;
+        Some((entry.answer.clone(), !is_noted))
     }
 
-    /// Keeps it, if it is small.
+    /// Keeps it, if it is small. The disk has it as used now.
     pub(super) fn put(&self, path: &str, answer: &Answer) {
         match &answer.content {
+            _ if self.is_off => {}
             Content::Bytes(bytes) if bytes.len() as u64 <= LARGEST => {
-                self.cache.insert(path.into(), answer.clone());
+                let entry = Entry {
+                    answer: answer.clone(),
+                    noted: hour(Clock::wall_now()).into(),
+                };
+                self.cache.insert(path.into(), Arc::new(entry));
             }
             _ => self.cache.invalidate(path),
         }
@@ -54,5 +80,44 @@ impl Memory {
                 self.cache.invalidate(&**path);
             }
         }
+    }
+}
+
+fn hour(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_secs() / 3600
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::StatusCode;
+
+    use super::super::answer::Proof;
+    use super::*;
+
+    #[test]
+    fn the_first_use_within_an_hour_is_to_be_noted() {
+        let memory = Memory::new(1 << 20);
+        let answer = Answer {
+            status: StatusCode::OK,
+            content: Content::Bytes(Bytes::from_static(b"module a.b/c\n")),
+            at: UNIX_EPOCH,
+            proof: Proof::Form,
+        };
+        memory.put("a.b/c/@v/v1.0.0.mod", &answer);
+        let is_noted_at = |now| {
+            let found = memory.get("a.b/c/@v/v1.0.0.mod", now);
+            found.map(|(_, is_used_anew)| is_used_anew)
+        };
+        let later = Clock::wall_now() + Duration::from_secs(7200);
+        assert_eq!(is_noted_at(later), Some(true));
+        assert_eq!(is_noted_at(later), Some(false));
+        assert_eq!(is_noted_at(later + Duration::from_secs(3600)), Some(true));
+        let none = Memory::new(0);
+        none.put("a.b/c/@v/v1.0.0.mod", &answer);
+        assert!(none.get("a.b/c/@v/v1.0.0.mod", later).is_none());
     }
 }

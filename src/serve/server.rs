@@ -102,6 +102,8 @@ pub(crate) struct Counts {
     bytes: AtomicU64,
     pub(super) ahead: AtomicU64,
     pub(super) used: AtomicU64,
+    pub(super) ahead_bytes: AtomicU64,
+    pub(super) used_bytes: AtomicU64,
 }
 
 /// The same, at one moment.
@@ -121,6 +123,10 @@ pub(crate) struct Done {
     pub(crate) ahead: u64,
     /// Those of them that somebody asked for later.
     pub(crate) used: u64,
+    /// Bytes of those that were fetched before anybody asked for them.
+    pub(crate) ahead_bytes: u64,
+    /// Bytes of those of them that somebody asked for later.
+    pub(crate) used_bytes: u64,
 }
 
 impl Counts {
@@ -134,6 +140,8 @@ impl Counts {
             bytes: read(&self.bytes),
             ahead: read(&self.ahead),
             used: read(&self.used),
+            ahead_bytes: read(&self.ahead_bytes),
+            used_bytes: read(&self.used_bytes),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Where answers are kept, in the order in which they are asked for.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use tempfile::NamedTempFile;
 use tokio::sync::OwnedSemaphorePermit;
@@ -29,6 +30,9 @@ const SLOWEST: u64 = 4 << 20;
 
 /// Jobs on the disk at once: what hangs holds so many threads, and no more.
 const DISK_JOBS: usize = 64;
+
+/// Uses that wait to be noted on the disk, at most: others are noted within the next hour.
+const USES: usize = 10_000;
 
 /// Where an answer came from, in the words of `X-Modtape-Cache`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +88,9 @@ pub(super) struct TierState {
 pub(crate) struct Tiers {
     memory: Memory,
     disk: Disk,
+    /// The paths of answers that were used, which the disk is to note.
+    // A std Mutex: held for operations on the list, never across an await.
+    uses: Arc<Mutex<Vec<String>>>,
     reads: Guard,
     /// Apart, since a full disk can still be read.
     writes: Guard,
@@ -102,6 +109,7 @@ impl Tiers {
         Self {
             memory,
             disk,
+            uses: Arc::default(),
             reads: guard("reading from the store", DISK),
             writes: guard("writing to the store", KEEPING),
             shared: None,
@@ -160,22 +168,75 @@ impl Tiers {
 
     /// The answer to a path, of whatever age, and where it was.
     pub(super) async fn get(&self, path: &str) -> Option<(Answer, Tier)> {
-        if let Some(answer) = self.memory.get(path) {
+        let now = Clock::wall_now();
+        if let Some((answer, is_used_anew)) = self.memory.get(path, now) {
             // Another process may have a better one on the disk than what was good for a minute.
-            let age = Clock::wall_now().duration_since(answer.at);
+            let age = now.duration_since(answer.at);
             if answer.proof != Proof::None || age.is_ok_and(|age| age <= FRESH) {
+                if is_used_anew {
+                    self.used(path);
+                }
                 return Some((answer, Tier::Memory));
             }
         }
-        let name = path.to_owned();
-        let answer = self.read(move |disk| disk.get(&name)).await?;
-        self.memory.put(path, &answer);
+        let answer = self.get_of_disk(path).await?;
+        if let Content::Bytes(_) = &answer.content {
+            self.memory.put(path, &answer);
+        }
         Some((answer, Tier::Disk))
+    }
+
+    async fn get_of_disk(&self, path: &str) -> Option<Answer> {
+        // A thread of its own takes longer than what the kernel has in memory.
+        if !self.reads.is_left_out()
+            && let Ok(found) = self.disk.get_cached(path)
+        {
+            let found = found?;
+            if found.is_used_anew {
+                self.used(path);
+            }
+            return Some(found.answer);
+        }
+        let name = path.to_owned();
+        self.read(move |disk| disk.get(&name)).await
+    }
+
+    /// Notes on the disk that an answer was used, beside what clients wait for.
+    fn used(&self, path: &str) {
+        let mut waiting = self.waiting();
+        let is_first = waiting.is_empty();
+        if waiting.len() < USES {
+            waiting.push(path.to_owned());
+        }
+        drop(waiting);
+        if is_first {
+            let (disk, uses) = (self.disk.clone(), Arc::clone(&self.uses));
+            tokio::task::spawn_blocking(move || {
+                let all =
+                    || std::mem::take(&mut *uses.lock().unwrap_or_else(PoisonError::into_inner));
+                for path in all() {
+                    disk.used(&path);
+                }
+            });
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<String>> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what is good for a minute.
     pub(super) fn put_in_memory(&self, path: &str, answer: &Answer) {
         self.memory.put(path, answer);
+    }
+
+    /// A text in gzip, if it is kept under that name, and made of this answer.
+    pub(super) fn compressed(&self, name: &str, of: &Answer) -> Option<Bytes> {
+        let (kept, _) = self.memory.get(name, of.at)?;
+        match kept.content {
+            Content::Bytes(text) if kept.at == of.at && kept.proof == of.proof => Some(text),
+            _ => None,
+        }
     }
 
     /// Keeps a text.

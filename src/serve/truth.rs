@@ -87,20 +87,26 @@ impl Truth {
 
     /// What an answer to an item is to be proved by.
     pub(super) fn proof_of(&self, item: &Item) -> Proof {
-        let database = match item.kind() {
-            Kind::Mod | Kind::Zip | Kind::Toolchain => self.database_of(item.module()),
-            Kind::Lookup | Kind::Tile => self.database.as_ref(),
-            _ => None,
-        };
+        let database = self.proving(item);
         database.map_or(Proof::Form, |database| Proof::Database(database.id.clone()))
     }
 
     /// Whether what an answer was proved by is enough.
     pub(super) fn accepts(&self, item: &Item, proof: &Proof) -> bool {
-        match (self.proof_of(item), proof) {
+        match (self.proving(item), proof) {
             (_, Proof::None) => false,
-            (Proof::Database(wanted), proof) => *proof == Proof::Database(wanted),
-            _ => true,
+            (Some(wanted), Proof::Database(id)) => *id == wanted.id,
+            (Some(_), Proof::Form) => false,
+            (None, _) => true,
+        }
+    }
+
+    /// The database that is to prove an answer to an item, if one is.
+    fn proving(&self, item: &Item) -> Option<&Database> {
+        match item.kind() {
+            Kind::Mod | Kind::Zip | Kind::Toolchain => self.database_of(item.module()),
+            Kind::Lookup | Kind::Tile => self.database.as_ref(),
+            _ => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod builds;
+mod caching;
 mod from;
 mod private;
 mod purges;

@@ -369,8 +369,11 @@ fn summary(done: Done) -> String {
     if done.ahead > 0 {
         let _ = write!(
             text,
-            ", {} of them ahead, of which {} were used",
-            done.ahead, done.used
+            ", {} of them ahead ({}), of which {} were used ({})",
+            done.ahead,
+            size(done.ahead_bytes),
+            done.used,
+            size(done.used_bytes),
         );
     }
     text
