@@ -1,5 +1,6 @@
 //! The command line: verbs and flags, parsed to their types.
 
+mod cache;
 mod configured;
 mod parse;
 mod values;
@@ -15,6 +16,10 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 use time::OffsetDateTime;
 
+pub(crate) use self::cache::{
+    CacheExportArgs, CacheGcArgs, CacheImportArgs, CacheLsArgs, CachePullArgs, CacheStatArgs,
+    CacheVerifyArgs, StoreArgs,
+};
 pub(crate) use self::configured::{Setting, Takes, flags_in, in_one_line};
 pub(crate) use self::values::GATES;
 use self::values::{
@@ -501,6 +506,20 @@ pub(crate) struct CacheArgs {
 pub(crate) enum CacheCommand {
     /// Drop a module, a version, or what changes of it, wherever it is kept
     Purge(PurgeArgs),
+    /// Fill a store with all that a go.sum or a go.mod names
+    Pull(CachePullArgs),
+    /// List the modules of a store, or the versions of one
+    Ls(CacheLsArgs),
+    /// Count what a store has
+    Stat(CacheStatArgs),
+    /// Hold all that a store has against its digests, and against what proves it
+    Verify(CacheVerifyArgs),
+    /// Make room, and remove what nobody needs
+    Gc(CacheGcArgs),
+    /// Write a store to an archive, which another one takes over an air gap
+    Export(CacheExportArgs),
+    /// Keep what is proved of an archive
+    Import(CacheImportArgs),
 }
 
 /// `modtape cache purge`

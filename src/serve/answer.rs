@@ -44,6 +44,30 @@ pub(super) enum Proof {
     Database(String),
 }
 
+/// Reads the body of an answer.
+pub(crate) struct Reader<'a> {
+    answer: &'a Answer,
+    at: u64,
+}
+
+impl io::Read for Reader<'_> {
+    fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        let read = match &self.answer.content {
+            Content::Bytes(bytes) => {
+                let at = usize::try_from(self.at).unwrap_or(usize::MAX);
+                (&bytes[at.min(bytes.len())..]).read(chunk)?
+            }
+            Content::File(file, bytes) => {
+                let left = usize::try_from(bytes - self.at).unwrap_or(usize::MAX);
+                let length = chunk.len().min(left);
+                file.read_at(&mut chunk[..length], self.at)?
+            }
+        };
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
 /// The body of an answer.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
@@ -87,10 +111,18 @@ impl Answer {
         }
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         match &self.content {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::File(_, bytes) => *bytes,
+        }
+    }
+
+    /// Its body, from the beginning.
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader {
+            answer: self,
+            at: 0,
         }
     }
 

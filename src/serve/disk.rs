@@ -12,6 +12,8 @@
 //! may share the folder, and one that is killed leaves nothing but files in `tmp`. A file's time of modification is that
 //! of its last use, to the hour: what was not used for longest makes room.
 
+mod inventory;
+
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -30,6 +32,8 @@ use super::chunk;
 use super::kept::{Head, body_path, hex};
 use super::purge::Purge;
 use crate::clock::Clock;
+
+pub(crate) use inventory::{ByKind, Inventory, Kept, Lying, Sweep, Swept};
 
 /// The version of the layout: a folder of another one is not touched.
 const VERSION: &str = "v1";
@@ -59,6 +63,8 @@ pub(crate) struct Disk {
     /// Large bodies that this process has held against their digests.
     // A std Mutex: held for an operation on the set, never across an await.
     verified: Arc<Mutex<HashSet<String>>>,
+    /// Whether nothing is to be changed: no use is noted, nothing removed, and nothing kept.
+    only_looks: bool,
 }
 
 /// What was found.
@@ -88,19 +94,35 @@ impl Disk {
                 .mode(0o700)
                 .create(root.join(name))?;
         }
-        let disk = Self {
-            root: root.into(),
-            verified: Arc::default(),
-        };
+        let disk = Self::at(&root);
         disk.sweep();
         Ok(disk)
     }
 
+    fn at(root: &Path) -> Self {
+        Self {
+            root: root.into(),
+            verified: Arc::default(),
+            only_looks: false,
+        }
+    }
+
     /// Opens a folder that there is; `None` if it holds no answers.
     pub(crate) fn existing(folder: &Path) -> io::Result<Option<Self>> {
-        match folder.join(VERSION).join("answers").is_dir() {
-            true => Self::open(folder).map(Some),
-            false => Ok(None),
+        let root = folder.join(VERSION);
+        match fs::metadata(root.join("answers")) {
+            Ok(found) => Ok(found.is_dir().then(|| Self::at(&root))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, for somebody who changes nothing.
+    #[must_use]
+    pub(super) fn only_looking(&self) -> Self {
+        Self {
+            only_looks: true,
+            ..self.clone()
         }
     }
 
@@ -115,6 +137,7 @@ impl Disk {
         // Not for want of descriptors, or the like.
         if let Err(error) = &read
             && error.kind() == io::ErrorKind::InvalidData
+            && !self.only_looks
         {
             drop(fs::remove_file(self.answer_file(path)));
         }
@@ -169,7 +192,9 @@ impl Disk {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 if hex(&digest_of(&body, head.bytes)?) != head.sha256 {
-                    let _ = fs::remove_file(self.body_file(&head.sha256));
+                    if !self.only_looks {
+                        let _ = fs::remove_file(self.body_file(&head.sha256));
+                    }
                     return Err(damaged("its body is another one"));
                 }
                 self.verified().insert(head.sha256.clone());
@@ -181,6 +206,9 @@ impl Disk {
 
     /// Notes that an answer was used, to the hour.
     pub(super) fn used(&self, path: &str) {
+        if self.only_looks {
+            return;
+        }
         let now = Clock::wall_now();
         // Where that is not allowed, files make room in the order in which they came.
         let note = |path: &Path| File::open(path).and_then(|file| file.set_modified(now));
@@ -195,6 +223,9 @@ impl Disk {
 
     /// Keeps an answer whose body is in memory.
     pub(super) fn put(&self, path: &str, answer: &Answer, body: &Bytes) -> io::Result<()> {
+        if self.only_looks {
+            return Ok(());
+        }
         let head = Head::new(path, answer, &Sha256::digest(body));
         if head.is_inline() {
             return self.put_head(path, &head, body);

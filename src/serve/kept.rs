@@ -64,6 +64,11 @@ impl Head {
         Ok((head, kept.slice(end + 1..)))
     }
 
+    /// Whether it says more than that there is no such thing.
+    pub(super) fn is_found(&self) -> bool {
+        self.status == 200
+    }
+
     pub(super) fn is_inline(&self) -> bool {
         self.bytes <= INLINE
     }

@@ -32,8 +32,12 @@ fn pages() -> String {
 #[test]
 fn every_flag_that_they_name_exists() {
     let cli = Cli::command();
+    let groups = cli
+        .get_subcommands()
+        .flat_map(|verb| verb.get_subcommands());
     let known: Vec<_> = cli
         .get_subcommands()
+        .chain(groups)
         .flat_map(|verb| verb.get_arguments().filter_map(|arg| arg.get_long()))
         .chain(cli.get_arguments().filter_map(|arg| arg.get_long()))
         .map(str::to_owned)

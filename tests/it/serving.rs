@@ -2,6 +2,7 @@
 
 mod answers;
 mod builds;
+mod cache;
 mod caching;
 mod from;
 mod private;

@@ -1,6 +1,7 @@
 //! `modtape serve`: a module proxy that keeps what it has fetched.
 
 mod config;
+mod filling;
 mod from;
 mod gateway;
 mod notify;
@@ -25,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::config::Settings;
+pub(super) use self::filling::Filling;
 use self::from::Held;
 use self::recording::UpstreamRecording;
 use self::reload::{Current, Retiring};
