@@ -11,6 +11,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::item::Life;
+use crate::clock::Clock;
 
 /// How long what can change is fresh. proxy.golang.org says so too (`Cache-Control: max-age=60`).
 pub(super) const FRESH: Duration = Duration::from_secs(60);
@@ -88,6 +89,16 @@ pub(super) enum Age {
 }
 
 impl Answer {
+    /// That there is no such thing, in the words of whoever said so.
+    pub(super) fn absent(status: StatusCode, text: String) -> Self {
+        Self {
+            status,
+            content: Content::Bytes(text.into()),
+            at: Clock::wall_now(),
+            proof: Proof::None,
+        }
+    }
+
     /// How good it still is; `is_proved` says that its proof is as good as the settings want it.
     pub(super) fn age(&self, life: Life, is_proved: bool, now: SystemTime) -> Age {
         if life == Life::Immutable && is_proved && self.status == StatusCode::OK {

@@ -12,6 +12,7 @@ use super::answer::{Answer, Content, Proof};
 use super::disk::{Disk, Kept};
 use super::item::Item;
 use super::memory::Memory;
+use super::private::Private;
 use super::server::{Parts, Server};
 use super::tiers::Tiers;
 use super::truth::{Truth, Verdict};
@@ -55,6 +56,9 @@ impl Audit {
             goproxy: GoProxy::parse(""),
             upstream: Upstream::new(String::new(), Duration::ZERO),
             tree: None,
+            git: None,
+            private: Private::default(),
+            users: None,
             truth,
             is_ahead: false,
             access: Access::default(),

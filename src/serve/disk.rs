@@ -84,6 +84,11 @@ enum Wait {
 }
 
 impl Disk {
+    /// The folder that it is in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
     /// Opens a folder, and makes it if there is none.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         let root = folder.join(VERSION);

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
@@ -32,6 +32,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest Retry-After that is waited for; an entry that wants longer is passed over.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Values of `WWW-Authenticate` that are passed on.
+const CHALLENGES: usize = 8;
 
 /// The list, and what is known of each entry.
 #[derive(Debug)]
@@ -128,7 +131,8 @@ impl Entries {
     async fn find_database(&self, entry: &Entry, database: &str) -> Result<(), Failure> {
         let ask = || async {
             let path = format!("sumdb/{database}/supported");
-            let response = self.upstream.get(entry.place, &path).await?;
+            let asked = self.upstream.ask(Method::GET, entry.place, &path, None);
+            let response = asked.await?;
             let _ = said(response).await;
             Ok(())
         };
@@ -154,11 +158,37 @@ impl Entries {
         if let Some(database) = item.route.sumdb.as_deref() {
             self.find_database(entry, database).await?;
         }
-        let response = self.upstream.get(entry.place, item.path()).await?;
+        let response = self.request(Method::GET, entry, item).await?;
         if response.status() == StatusCode::OK && !item.is_zip() {
             return text(item, response.into_body()).await.map(Came::Text);
         }
         Ok(Came::Response(response))
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        entry: &Entry,
+        item: &Item,
+    ) -> Result<Response<Incoming>, Failure> {
+        let authorization = item.asker().and_then(|asker| asker.authorization.as_ref());
+        let asked = self
+            .upstream
+            .ask(method, entry.place, item.path(), authorization);
+        asked.await
+    }
+
+    /// Whether the first entry has an item for whoever asks, as far as HEAD tells: servers that do not take HEAD say
+    /// all kinds of things.
+    pub(super) async fn tells_by_head(&self, item: &Item) -> bool {
+        let Some(entry) = self.entries.first() else {
+            return false;
+        };
+        if entry.breaker(item).is_open() {
+            return false;
+        }
+        let asked = tokio::time::timeout(SHARE, self.request(Method::HEAD, entry, item)).await;
+        matches!(asked, Ok(Ok(response)) if response.status() == StatusCode::OK)
     }
 
     async fn ask_entry(&self, entry: &Entry, item: &Item) -> Said {
@@ -206,6 +236,7 @@ impl Entries {
                 _ => {}
             }
             let pause = retry_after(&response);
+            let challenges = challenges(&response);
             let text = said(response).await;
             let why = format!("{} answered {status}: {}", entry.shown, first_line(&text));
             if !is_passing(status) {
@@ -216,6 +247,7 @@ impl Entries {
                     } else {
                         StatusCode::BAD_GATEWAY
                     },
+                    challenges,
                     ..Failure::bad_gateway(why)
                 };
                 return Said::Refused(failure);
@@ -361,6 +393,12 @@ fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
         .ok()
         .and_then(|text| text.trim().parse().ok());
     Some(seconds.map_or(Duration::MAX, Duration::from_secs))
+}
+
+/// What the server wants to be shown; more than a few values are left out.
+fn challenges(response: &Response<Incoming>) -> Vec<HeaderValue> {
+    let values = response.headers().get_all(header::WWW_AUTHENTICATE);
+    values.iter().take(CHALLENGES).cloned().collect()
 }
 
 fn first_line(text: &str) -> &str {

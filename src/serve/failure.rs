@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 /// What is said instead of an answer: never 404, which would send go to the next entry of its list.
 #[derive(Debug, Clone)]
@@ -10,6 +10,8 @@ pub(crate) struct Failure {
     pub(super) status: StatusCode,
     /// What was wrong, an entry a line. go prints eight lines of 81 characters (`cmd/go/internal/web`).
     pub(super) lines: Arc<[String]>,
+    /// What upstream wants a client to show: `WWW-Authenticate`.
+    pub(super) challenges: Vec<HeaderValue>,
 }
 
 impl Failure {
@@ -27,6 +29,7 @@ impl Failure {
         Self {
             status,
             lines: Arc::new([why.into()]),
+            challenges: Vec::new(),
         }
     }
 
@@ -44,6 +47,7 @@ impl Failure {
         Self {
             status,
             lines: lines.collect(),
+            challenges: Vec::new(),
         }
     }
 

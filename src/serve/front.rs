@@ -56,7 +56,7 @@ pub(super) async fn respond<B>(
         _ => server.access.admits(has_token, request.headers()).await,
     };
     let mut response = match &admitted {
-        Some(_) => answer(&server, &request, path).await,
+        Some(admitted) => answer(&server, &request, path, admitted).await,
         None => not_admitted(&server),
     };
     let user = admitted.as_ref().and_then(|it| it.user.as_deref());
@@ -110,7 +110,12 @@ fn timing(tier: &str, micros: u64) -> String {
     format!("{what};desc={tier};dur={ms}.{rest:03}")
 }
 
-async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Response<Sent> {
+async fn answer<B>(
+    server: &Arc<Server>,
+    request: &Request<B>,
+    path: &str,
+    admitted: &Admitted,
+) -> Response<Sent> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = said(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -184,10 +189,32 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
         };
     }
     if item.kind() == Kind::Lookup && !server.truth.is_public(item.module()) {
-        let why =
-            "this module is private here (GONOSUMDB): the checksum database is not asked for it";
+        let why = "this module is private here: the checksum database is not asked for it";
         return said(StatusCode::FORBIDDEN, why);
     }
+    let Some(area) = server.private.of(&item) else {
+        return item_response(server, request, item).await;
+    };
+    let server = area.server();
+    let item = match admitted.is_ours {
+        true => area.asked_by(item, &HeaderMap::new()),
+        false => area.asked_by(item, request.headers()),
+    };
+    let mut response = item_response(server, request, item).await;
+    let fields = response.headers_mut();
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    // What is compressed for some says so already.
+    fields.append(header::VARY, HeaderValue::from_static("Authorization"));
+    response
+}
+
+/// What the server that is responsible for an item answers.
+async fn item_response<B>(
+    server: &Arc<Server>,
+    request: &Request<B>,
+    item: Item,
+) -> Response<Sent> {
+    let is_judged = item.asker().is_some();
     let kind = Described {
         content_type: item.content_type(),
         life: item.life(),
@@ -199,7 +226,7 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
     let takes_gzip = kind.is_text
         && accepts_gzip(request.headers())
         && !request.headers().contains_key(header::RANGE);
-    let path = takes_gzip.then(|| item.path().to_owned());
+    let path = takes_gzip.then(|| item.kept_name().into_owned());
     match server.answer(item).await {
         Obtained::Whole(answer, source) => {
             let is_found = answer.status == StatusCode::OK;
@@ -223,7 +250,15 @@ async fn answer<B>(server: &Arc<Server>, request: &Request<B>, path: &str) -> Re
             }
             response
         }
-        Obtained::Failed(failure) => failed(&failure),
+        Obtained::Failed(failure) => {
+            let mut response = failed(&failure);
+            // Those of an upstream that judges us are none of the client's.
+            for challenge in failure.challenges.into_iter().filter(|_| is_judged) {
+                let fields = response.headers_mut();
+                fields.append(header::WWW_AUTHENTICATE, challenge);
+            }
+            response
+        }
     }
 }
 

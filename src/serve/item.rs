@@ -1,8 +1,12 @@
 //! What a request asks a module proxy for.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
+use super::private::Asker;
 use crate::catalog::file_path;
+use crate::exchange::Hex;
 use crate::gomod::{Kind, Route, is_canonical_version};
 
 /// One thing that a module proxy has an answer to.
@@ -12,6 +16,8 @@ pub(crate) struct Item {
     /// Its path below a module proxy, put together anew from what the request means: without a slash at the
     /// beginning, in the alphabet of module paths.
     path: String,
+    /// In whose name upstream is asked, if it judges each client by itself.
+    asker: Option<Asker>,
 }
 
 /// Why a path asks for nothing.
@@ -59,12 +65,39 @@ impl Item {
     /// What a route stands for.
     pub(crate) fn of_route(route: Route) -> Result<Self, NotAnItem> {
         let path = file_path(&route).ok_or(NotAnItem::Unknown)?;
-        Ok(Self { route, path })
+        let asker = None;
+        Ok(Self { route, path, asker })
     }
 
     /// A file of a module version.
     pub(crate) fn of_version(kind: Kind, module: &str, version: &str) -> Option<Self> {
         Self::of_route(Route::of_version(kind, module, version)).ok()
+    }
+
+    /// The same, asked for in the name of a client.
+    pub(super) fn asked_by(self, asker: Asker) -> Self {
+        let asker = Some(asker);
+        Self { asker, ..self }
+    }
+
+    /// What tells its request upstream from others: nobody joins one that is made in another client's name.
+    pub(super) fn flight_name(&self) -> Cow<'_, str> {
+        match &self.asker {
+            Some(asker) => Cow::Owned(format!("{}?{}", self.path, Hex(asker.mark))),
+            None => Cow::Borrowed(&self.path),
+        }
+    }
+
+    /// Its name in the tiers. What can change may be another thing to each client.
+    pub(super) fn kept_name(&self) -> Cow<'_, str> {
+        match self.life() {
+            Life::Mutable => self.flight_name(),
+            Life::Immutable => Cow::Borrowed(&self.path),
+        }
+    }
+
+    pub(super) fn asker(&self) -> Option<&Asker> {
+        self.asker.as_ref()
     }
 
     pub(crate) fn kind(&self) -> Kind {

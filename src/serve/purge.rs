@@ -67,6 +67,8 @@ impl Purge {
     /// Whether the answer to that path is to be dropped. Of a module or a version, what the checksum database says
     /// of it is as well.
     pub(super) fn covers(&self, path: &str) -> bool {
+        // What stands behind it tells clients apart, each of whom is told something else.
+        let path = path.split('?').next().unwrap_or(path);
         if let Some(rest) = path.strip_prefix("sumdb/") {
             let looked_up = rest.split_once("/lookup/");
             let of =

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -21,6 +21,7 @@ use super::entries::{Asked, Entries};
 use super::failure::Failure;
 use super::fetch::{Flight, Flights, Pilot};
 use super::item::{Item, Life};
+use super::private::{Asker, Body, Found, Git, Private, Users};
 use super::purge::Purge;
 use super::redis::{LARGEST, Lease, Redis, Turn};
 use super::spool::{self, Coming};
@@ -57,6 +58,12 @@ pub(crate) struct Server {
     entries: Entries,
     /// Asked instead of them, if there is one.
     tree: Option<Tree>,
+    /// What fetches in place of the entries, where modules come from their repositories.
+    git: Option<Git>,
+    /// Who answers for private modules.
+    pub(super) private: Private,
+    /// What upstream has said of each client, if it judges each by itself.
+    users: Option<Users>,
     flights: Flights,
     pub(super) clock: Clock,
     pub(super) counts: Arc<Counts>,
@@ -84,6 +91,12 @@ pub(crate) struct Parts {
     pub(crate) upstream: Upstream,
     /// The folder that is asked instead of all entries, if there is one.
     pub(crate) tree: Option<Tree>,
+    /// What fetches in place of them.
+    pub(crate) git: Option<Git>,
+    /// Who answers for private modules.
+    pub(crate) private: Private,
+    /// Upstream judges each client by its own credentials, and has said this of them.
+    pub(crate) users: Option<Users>,
     /// What comes is held against it.
     pub(crate) truth: Truth,
     /// Whether it fetches before it is asked.
@@ -207,6 +220,9 @@ impl Server {
             access: parts.access,
             entries: Entries::new(&parts.goproxy, parts.upstream, parts.clock),
             tree: parts.tree,
+            git: parts.git,
+            private: parts.private,
+            users: parts.users,
             flights: Flights::default(),
             clock: parts.clock,
             counts: parts.counts,
@@ -250,12 +266,21 @@ impl Server {
         self.stop.cancel();
         self.tasks.wait().await;
         self.uploads.wait().await;
+        self.private.close().await;
     }
 
     /// Whether requests to that checksum database are answered here.
     pub(super) fn relays(&self, database: &str) -> bool {
         let tree = self.tree.as_ref();
         self.truth.knows(database) && tree.is_none_or(|tree| tree.has_database(database))
+    }
+
+    /// An item as it is asked for in the name of a client with these header fields, if upstream judges each by itself.
+    pub(super) fn asked_by(&self, item: Item, fields: &HeaderMap) -> Item {
+        match &self.users {
+            Some(users) => item.asked_by(users.asker(fields)),
+            None => item,
+        }
     }
 
     /// Answers a client.
@@ -280,6 +305,7 @@ impl Server {
     pub(super) async fn purge(&self, purge: &Purge) {
         self.flights.purge(purge);
         self.tiers.purge(purge).await;
+        Box::pin(self.private.purge(purge)).await;
     }
 
     /// Has an answer, or the beginning of one.
@@ -289,6 +315,9 @@ impl Server {
     }
 
     async fn find(self: Arc<Self>, item: Item) -> Obtained {
+        if let (Some(users), Some(asker)) = (&self.users, item.asker()) {
+            return self.find_for(users, asker, &item).await;
+        }
         let found = match self.tiers.get(item.path()).await {
             Some(found) => Some(found),
             None => self.cut_from_wider(&item).await,
@@ -360,6 +389,59 @@ impl Server {
         answer.status != StatusCode::OK || item.kind() == Kind::Tile || is_proved()
     }
 
+    /// The same for a client whom upstream judges by itself. What is kept is for those whose request for that very
+    /// thing upstream took; while it is away, for those whom it took for that module within the hour.
+    async fn find_for(self: &Arc<Self>, users: &Users, asker: &Asker, item: &Item) -> Obtained {
+        let kept = self.tiers.get(&item.kept_name()).await;
+        let kept = kept.filter(|(answer, _)| answer.status == StatusCode::OK);
+        let age = kept.as_ref().map_or(Age::Over, |(answer, _)| {
+            let is_proved = self.truth.accepts(item, &answer.proof);
+            answer.age(item.life(), is_proved, Clock::wall_now())
+        });
+        let fresh = kept.as_ref().filter(|_| age == Age::Fresh);
+        let fresh =
+            fresh.map(|(answer, tier)| Obtained::Whole(answer.clone(), Source::Tier(*tier)));
+        let obtained = match fresh {
+            Some(fresh) if users.may_have(asker, item) => return fresh,
+            Some(fresh) if item.is_zip() => self.if_taken(item, fresh).await,
+            _ => {
+                let (flight, source) = self.flight(item.clone());
+                Self::follow(flight, source).await
+            }
+        };
+        let is_refused = match &obtained {
+            Obtained::Whole(answer, _) => answer.status != StatusCode::OK,
+            Obtained::Growing(_) => false,
+            Obtained::Failed(failure) if failure.status.is_client_error() => true,
+            // Upstream is away.
+            Obtained::Failed(_) => {
+                let kept = kept.filter(|_| age != Age::Over && users.may_have_old(asker, item));
+                return kept.map_or(obtained, |(answer, _)| {
+                    Obtained::Whole(answer, Source::Stale)
+                });
+            }
+        };
+        match is_refused {
+            true => users.refused(asker, item),
+            false => users.took(asker, item),
+        }
+        obtained
+    }
+
+    /// What is kept, if upstream has it for this client too: the body that it may send is left alone.
+    async fn if_taken(&self, item: &Item, kept: Obtained) -> Obtained {
+        if self.entries.tells_by_head(item).await {
+            return kept;
+        }
+        match self.entries.asking(item).next().await {
+            Asked::Zip(_) | Asked::File(..) | Asked::Text(_) => kept,
+            Asked::Absent(status, text) => {
+                Obtained::Whole(Answer::absent(status, text), Source::Miss)
+            }
+            Asked::Failed(failure) => Obtained::Failed(failure),
+        }
+    }
+
     /// Which versions there are, as far as they can be served whole, where nobody tells.
     async fn made_of_kept(&self, item: &Item) -> Option<Answer> {
         let folder = match item.kind() {
@@ -413,7 +495,7 @@ impl Server {
 
     /// The request for an item that is on its way; a new one if there is none. It ends whoever leaves.
     fn flight(self: &Arc<Self>, item: Item) -> (Arc<Flight>, Source) {
-        let (flight, is_new) = self.flights.join(item.path());
+        let (flight, is_new) = self.flights.join(&item.flight_name());
         if !is_new {
             return (flight, Source::Joined);
         }
@@ -425,7 +507,7 @@ impl Server {
             {
                 let _ = server.flight(lookup);
             }
-            let pilot = server.flights.pilot(item.path(), own);
+            let pilot = server.flights.pilot(&item.flight_name(), own);
             server.fetch(&item, pilot).await;
         });
         (flight, Source::Miss)
@@ -433,6 +515,9 @@ impl Server {
 
     /// Gets an answer from another replica, or from upstream and for the others too.
     async fn fetch(self: &Arc<Self>, item: &Item, pilot: Pilot<'_>) {
+        if let Some(git) = &self.git {
+            return self.fetch_by_git(git, item, pilot).await;
+        }
         if let Some(answer) = self.shared(item).await {
             pilot.is_of_store();
             pilot.ends(Ok(answer));
@@ -544,13 +629,9 @@ impl Server {
                 }
                 Asked::Text(text) => self.text(item, text, &pilot).await.map_err(Flaw::Wrong),
                 Asked::Absent(status, text) => {
-                    let answer = Answer {
-                        status,
-                        content: Content::Bytes(text.into()),
-                        at: Clock::wall_now(),
-                        proof: Proof::None,
-                    };
-                    if pilot.may_keep() {
+                    let answer = Answer::absent(status, text);
+                    // What one client is told is no answer to others.
+                    if pilot.may_keep() && item.asker().is_none() {
                         self.tiers.put_in_memory(item.path(), &answer);
                     }
                     break Ok(answer);
@@ -573,6 +654,65 @@ impl Server {
         answer
     }
 
+    /// Has go fetch an item from its repository, and keeps what comes with it.
+    async fn fetch_by_git(self: &Arc<Self>, git: &Git, item: &Item, pilot: Pilot<'_>) {
+        let files = match git.ask(item).await {
+            Found::Files(files) => files,
+            Found::Absent(status, text) => {
+                let answer = Answer::absent(status, text);
+                self.tiers.put_in_memory(item.path(), &answer);
+                return pilot.ends(Ok(answer));
+            }
+            Found::Failed(failure) => return pilot.ends(Err(failure)),
+        };
+        let mut end = Err(Failure::bad_gateway(format!(
+            "go has not fetched {}",
+            item.path()
+        )));
+        let mut zips = Vec::new();
+        for (of, body) in files {
+            match body {
+                Body::Zip(file, bytes) => zips.push((of, file, bytes)),
+                Body::Text(text) => {
+                    let kept = self.text(&of, text, &pilot).await;
+                    if of.path() == item.path() {
+                        end = kept;
+                    }
+                }
+            }
+        }
+        for (of, file, bytes) in zips {
+            let zip = Coming::File(file, bytes);
+            if of.path() == item.path() {
+                end = self.zip(item, zip, &pilot).await;
+                continue;
+            }
+            let (flight, is_new) = self.flights.join(of.path());
+            if is_new {
+                let server = Arc::clone(self);
+                self.spawn(async move {
+                    let pilot = server.flights.pilot(of.path(), flight);
+                    let end = server.zip(&of, zip, &pilot).await;
+                    pilot.ends(end);
+                });
+            }
+        }
+        pilot.ends(end);
+    }
+
+    /// Judges a zip that is here, and keeps it.
+    async fn zip(
+        self: &Arc<Self>,
+        item: &Item,
+        zip: Coming,
+        pilot: &Pilot<'_>,
+    ) -> Result<Answer, Failure> {
+        let fetched = spool::fetch(self, item, zip, &mut None, pilot).await;
+        fetched.map_err(|flaw| match flaw {
+            Flaw::BrokeOff(failure, _) | Flaw::Wrong(failure) | Flaw::Ours(failure) => failure,
+        })
+    }
+
     /// Judges a text and keeps it.
     async fn text(
         self: &Arc<Self>,
@@ -593,7 +733,10 @@ impl Server {
         };
         match answer.proof {
             _ if !pilot.may_keep() => {}
-            Proof::None => self.tiers.put_in_memory(item.path(), &answer),
+            Proof::None => self.tiers.put_in_memory(&item.kept_name(), &answer),
+            _ if item.asker().is_some() && item.life() == Life::Mutable => {
+                self.tiers.put_in_memory(&item.kept_name(), &answer);
+            }
             _ => self.tiers.put(item.path(), &answer).await,
         }
         if item.kind() == Kind::Tile {
@@ -632,6 +775,10 @@ impl Server {
         if let Some(info) = Item::of_version(Kind::Info, zip.module(), zip.version())
             && zip.kind() == Kind::Zip
         {
+            let info = match zip.asker() {
+                Some(asker) => info.asked_by(asker.clone()),
+                None => info,
+            };
             let server = Arc::clone(self);
             self.spawn(async move {
                 if !server.has(&info).await {

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::answer::{Answer, Proof};
 use super::item::Item;
+use super::private::is_of_pattern;
 use super::server::{Obtained, Server};
 use super::tiers::Tier;
 use crate::gomod::{
@@ -25,6 +26,8 @@ pub(crate) struct Truth {
     database: Option<Database>,
     /// Modules that the database never hears of, as GONOSUMDB has them.
     unverified: String,
+    /// Patterns in lower case of those that have an upstream of their own: it never hears of them either.
+    private: String,
     /// The largest tree that was proved: every other one is held against it.
     newest: Mutex<Option<Head>>,
 }
@@ -81,8 +84,15 @@ impl Truth {
         Ok(Self {
             database,
             unverified: gonosumdb.to_owned(),
+            private: String::new(),
             newest: Mutex::default(),
         })
+    }
+
+    /// The same, but it never hears of modules of these patterns either.
+    pub(crate) fn without(self, patterns: &[&str]) -> Self {
+        let private = patterns.join(",").to_lowercase();
+        Self { private, ..self }
     }
 
     /// What an answer to an item is to be proved by.
@@ -112,7 +122,7 @@ impl Truth {
 
     /// Whether others may hear of that module.
     pub(super) fn is_public(&self, module: &str) -> bool {
-        !matches_patterns(&self.unverified, module)
+        !matches_patterns(&self.unverified, module) && !is_of_pattern(&self.private, module)
     }
 
     /// What the database is asked for to prove an item, if it is.

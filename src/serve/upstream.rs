@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::USER_AGENT;
-use http::{Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -63,16 +63,24 @@ impl Upstream {
         self.is_recorded
     }
 
-    /// Asks the entry at a place of the list. What it says with another status than 200 has to be read.
-    pub(super) async fn get(
+    /// Asks the entry at a place of the list, with a client's own credentials if it has some. What it says with
+    /// another status than 200 has to be read.
+    pub(super) async fn ask(
         &self,
+        method: Method,
         place: usize,
         path: &str,
+        authorization: Option<&HeaderValue>,
     ) -> Result<Response<Incoming>, Failure> {
         let uri = format!("{}/p{place}/{path}", self.base);
-        let request = Request::get(uri)
-            .header(USER_AGENT, concat!("modtape/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::new());
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(USER_AGENT, concat!("modtape/", env!("CARGO_PKG_VERSION")));
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request.body(Empty::new());
         let request = request.map_err(|error| Failure::bad_gateway(error.to_string()))?;
         let response = self.client.request(request).await;
         let response = response.map_err(|error| Failure::bad_gateway(chain(&error)))?;

@@ -48,7 +48,7 @@ pub(super) struct Private {
     pub(super) upstream: String,
     /// How users show who they are.
     pub(super) auth: Option<String>,
-    /// The hosts of repositories that may be asked.
+    /// The version control systems of repositories.
     pub(super) vcs: Option<Vec<String>>,
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::config::Settings;
 use super::from::Held;
+use super::private::Store;
 use super::running::{Fixed, Plan, Running};
 use crate::clock::Clock;
 use crate::commands::failure::Failure;
@@ -51,6 +52,7 @@ impl Filling {
                 UNBOUNDED,
             )),
             counts: Arc::default(),
+            private: Store::below(disk.folder(), 0, UNBOUNDED),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         };
         let running = plan.start(&fixed).await?;

@@ -53,6 +53,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) recording: Option<&'a UpstreamRecording>,
     /// Where clients are served: it is never dialled.
     pub(super) own: SocketAddr,
+    /// Whether netrc's credentials are shown upstream.
+    pub(super) shows_netrc: bool,
 }
 
 /// A gateway on a port of loopback, behind a token that nobody else is told.
@@ -123,9 +125,9 @@ impl InProcess {
             next_exchange: AtomicU64::new(numbers),
             next_connection: AtomicU64::new(numbers),
         });
-        let credentials = match is_replay {
-            true => GoAuth::off(),
-            false => GoAuth::of_netrc(outgoing.variables.read_netrc()),
+        let credentials = match outgoing.shows_netrc && !is_replay {
+            true => GoAuth::of_netrc(outgoing.variables.read_netrc()),
+            false => GoAuth::off(),
         };
         let gateway = Arc::new(Gateway::new(front, credentials, true));
         let proxy = Proxy::new(listener, Arc::clone(&context), Entrance::Gateway(gateway));

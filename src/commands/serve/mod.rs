@@ -5,6 +5,7 @@ mod filling;
 mod from;
 mod gateway;
 mod notify;
+mod private;
 mod recording;
 mod reload;
 mod running;
@@ -117,6 +118,7 @@ async fn serve(settings: Settings, log: Option<Reopen>) -> Result<ExitCode, Fail
         tiers: Arc::new(tiers.sharing(shared)),
         redis: plan.redis.clone(),
         counts: Arc::default(),
+        private: private::Store::below(&store, args.memory, args.disk_max),
         address,
     };
 

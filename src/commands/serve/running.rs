@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::Settings;
 use super::from::Held;
 use super::gateway::{InProcess, Outgoing};
+use super::private::{Common, Rule, Store};
 use super::recording::UpstreamRecording;
 use crate::child::GoFacts;
 use crate::cli::ServeArgs;
@@ -22,7 +23,7 @@ use crate::gomod::{Base, GoProxy};
 use crate::objects::Place;
 use crate::redact::url_without_secrets;
 use crate::serve::{
-    Access, Counts, Parts, Passwords, Redis, Server, Shared, Tiers, Truth, Upstream,
+    Access, Counts, Parts, Passwords, Private, Redis, Server, Shared, Tiers, Truth, Upstream,
 };
 use crate::tls::{RootSources, Roots};
 use crate::upstream::{Overrides, ParentProxies};
@@ -58,6 +59,8 @@ pub(super) struct Fixed {
     pub(super) tiers: Arc<Tiers>,
     pub(super) redis: Option<Arc<Redis>>,
     pub(super) counts: Arc<Counts>,
+    /// Where private modules are kept.
+    pub(super) private: Store,
     /// Where clients are served.
     pub(super) address: SocketAddr,
 }
@@ -83,12 +86,13 @@ pub(super) struct Plan {
     idle: Duration,
     is_ahead: bool,
     pub(super) access: Access,
+    private: Vec<Rule>,
 }
 
 /// A server, and the gateway through which it asks upstream.
 pub(super) struct Running {
     pub(super) server: Arc<Server>,
-    inside: InProcess,
+    insides: Vec<InProcess>,
 }
 
 impl Plan {
@@ -136,7 +140,21 @@ impl Plan {
         let truth = Truth::new(go.get("GOSUMDB"), go.get("GONOSUMDB"));
         let truth = truth.map_err(|why| usage(anyhow::anyhow!(why)))?;
         let (folder, shared) = stores(&args.store).map_err(usage)?;
+        let patterns = settings.private.iter().map(|table| table.pattern.as_str());
+        let truth = truth.without(&patterns.collect::<Vec<_>>());
         let dial = &args.dial;
+        let has_passwords = access.passwords.is_some();
+        if held.is_some()
+            && let Some(table) = settings.private.first()
+        {
+            let why = "--from serves what it holds to all, and asks nobody";
+            let place = &table.place;
+            let message = anyhow::anyhow!("{place}: {why}: it takes no private modules");
+            return Err(usage(message));
+        }
+        let private = settings.private.iter();
+        let private = private.map(|table| Rule::of(table, dial, variables, has_passwords));
+        let private = private.collect::<Result<Vec<_>, _>>()?;
         let roots = Roots::load(&RootSources {
             file: variables.ssl_cert_file.clone(),
             dirs: variables.ssl_cert_dir.clone(),
@@ -162,6 +180,7 @@ impl Plan {
             // There is nothing to be faster than.
             is_ahead: !args.no_ahead && held.is_none(),
             access,
+            private,
         })
     }
 
@@ -183,6 +202,18 @@ impl Plan {
 
     /// Starts what it says.
     pub(super) async fn start(self, fixed: &Fixed) -> anyhow::Result<Running> {
+        let common = Common {
+            fixed,
+            roots: &self.roots,
+            idle: self.idle,
+            is_offline: self.is_offline,
+        };
+        let (mut areas, mut insides) = (Vec::new(), Vec::new());
+        for rule in self.private {
+            let (pattern, server, inside) = rule.start(&common).await?;
+            areas.push((pattern, server));
+            insides.extend(inside);
+        }
         let recorded = self.held.as_ref().and_then(Held::recorded);
         let inside = InProcess::start(Outgoing {
             clock: fixed.clock,
@@ -200,6 +231,7 @@ impl Plan {
             idle: self.idle,
             own: fixed.address,
             recording: fixed.recording.as_ref(),
+            shows_netrc: true,
         });
         let inside = inside.await?;
         let upstream = Upstream::new(inside.base().to_owned(), self.idle);
@@ -217,11 +249,15 @@ impl Plan {
                 None => upstream,
             },
             tree: self.held.as_ref().and_then(Held::files),
+            git: None,
+            private: Private::new(areas),
+            users: None,
             truth: self.truth,
             is_ahead: self.is_ahead,
             access: self.access,
         });
-        Ok(Running { server, inside })
+        insides.push(inside);
+        Ok(Running { server, insides })
     }
 }
 
@@ -258,7 +294,9 @@ impl Running {
     /// Ends what is on its way.
     pub(super) async fn close(self) {
         self.server.close().await;
-        self.inside.close().await;
+        for inside in self.insides {
+            inside.close().await;
+        }
     }
 }
 
