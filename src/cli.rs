@@ -145,6 +145,10 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Compare what a recording holds with go.sum and the checksum database
     Verify(VerifyArgs),
+    /// Send a recording to an object store
+    Push(PushArgs),
+    /// Fetch a recording from an object store
+    Pull(PullArgs),
     /// Manage recordings
     Recordings(RecordingsArgs),
     /// Check Go's settings and the networks that they lead to, before any command needs them
@@ -916,6 +920,47 @@ pub(crate) enum RecordingsCommand {
         /// The recording: a name, a path, @last, or @2 for the one before
         name: Option<String>,
     },
+}
+
+/// `modtape push`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Endpoint and keys are in the usual variables, such as AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and \
+AWS_SECRET_ACCESS_KEY. What the store has already is not sent again, whichever recording it came with. \
+Whoever pulls finds the recording whole, or not at all, but for its HAR file, which `modtape export har` \
+writes anew; a push that was stopped can be run again.")]
+pub(crate) struct PushArgs {
+    /// The recording: a name, a path, @last, or @2 for the one before
+    pub(crate) name: String,
+    /// Where to: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX; the name may stand at its end
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// Replace another recording of that name, and send what is there already
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `modtape pull`
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// The recording: s3://BUCKET/PREFIX/NAME, gs://…, az://…, or its name with --from
+    #[arg(value_name = "URL|NAME")]
+    pub(crate) name: String,
+    /// Where a name is looked for
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Option<String>,
+    /// Name or path of the recording here [default: its name there]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace the recording of that name, if there is one
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `modtape import`

@@ -33,6 +33,7 @@ mod seal;
 mod selection;
 mod serve;
 mod session;
+mod share;
 mod show;
 mod status;
 mod verify;
@@ -118,6 +119,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Seal(args) => seal::run(args, global),
         Command::Export(args) => export::run(args, global),
         Command::Import(args) => import::run(args, global),
+        Command::Push(args) => share::push(args, global),
+        Command::Pull(args) => share::pull(args, global),
         Command::Recordings(args) => Ok(recordings::run(args, global)?),
         Command::Doctor(args) => doctor::run(args, global),
         Command::Completions(args) => Ok(completions::run(args)?),

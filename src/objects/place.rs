@@ -48,6 +48,17 @@ impl Place {
     pub(crate) fn is_url(text: &str) -> bool {
         text.contains("://")
     }
+
+    /// The place above this one and the last element of the prefix; `None` if the prefix is empty.
+    pub(crate) fn split(&self) -> Option<(Self, String)> {
+        let parts: Vec<_> = self.prefix.parts().collect();
+        let (last, above) = parts.split_last()?;
+        let above = Self {
+            prefix: above.iter().cloned().collect(),
+            ..self.clone()
+        };
+        Some((above, last.as_ref().to_owned()))
+    }
 }
 
 impl FromStr for Place {
@@ -109,6 +120,9 @@ mod tests {
             let place: Place = text.parse().expect("a place");
             assert_eq!(place.to_string(), shown);
         }
+        let place: Place = "s3://team/a/b".parse().expect("a place");
+        let (above, last) = place.split().expect("two elements");
+        assert_eq!((&*above.to_string(), &*last), ("s3://team/a", "b"));
     }
 
     #[test]

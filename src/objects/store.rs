@@ -15,6 +15,7 @@ use object_store::path::{Path, PathPart};
 use object_store::{
     BackoffConfig, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig,
 };
+use percent_encoding::percent_decode_str;
 
 use super::failure::Failure;
 use super::http::Http;
@@ -170,6 +171,34 @@ impl Objects {
             let _ = upload.abort().await;
         }
         sent
+    }
+
+    /// Removes an object, if there is one.
+    pub(crate) async fn remove(&self, key: &str) -> Result<(), Failure> {
+        match self.store.delete(&self.path(key)).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The keys below a folder of keys, each without what the folder has.
+    pub(crate) async fn below(&self, folder: &str) -> Result<Vec<String>, Failure> {
+        let folder = self.path(folder);
+        let mut listed = self.store.list(Some(&folder));
+        let mut keys = Vec::new();
+        while let Some(next) = std::future::poll_fn(|cx| listed.as_mut().poll_next(cx)).await {
+            let location = next?.location;
+            let parts = location.prefix_match(&folder);
+            let parts = parts.map(|parts| {
+                parts.map(|it| {
+                    percent_decode_str(it.as_ref())
+                        .decode_utf8_lossy()
+                        .into_owned()
+                })
+            });
+            keys.extend(parts.map(|parts| parts.collect::<Vec<_>>().join("/")));
+        }
+        Ok(keys)
     }
 
     fn path(&self, key: &str) -> Path {

@@ -303,6 +303,9 @@ impl Server {
 
     /// Drops what a purge covers, and keeps nothing of it that is on its way.
     pub(super) async fn purge(&self, purge: &Purge) {
+        // First where others take it from.
+        let database = self.truth.database_name();
+        self.tiers.purge_shared(purge, database).await;
         self.flights.purge(purge);
         self.tiers.purge(purge).await;
         Box::pin(self.private.purge(purge)).await;

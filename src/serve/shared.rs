@@ -23,6 +23,7 @@ use super::answer::{Answer, Content};
 use super::disk::digest_of;
 use super::guard::Guard;
 use super::kept::{Head, INLINE, body_path, hex};
+use super::purge::Purge;
 use crate::clock::Clock;
 use crate::gomod::ZIP_LIMIT;
 use crate::objects::{Failure, Object, Objects};
@@ -212,6 +213,32 @@ impl Shared {
         match content {
             Content::Bytes(body) => self.objects.put(&key, body.clone()).await,
             Content::File(file, bytes) => self.objects.put_file(&key, file, *bytes).await,
+        }
+    }
+
+    /// Removes what a purge covers of a module, and of what `database` says of it. Bodies stay: other answers may
+    /// have the same.
+    pub(super) async fn purge(&self, purge: &Purge, database: Option<&str>) {
+        let module = purge.folder();
+        let mut folders = vec![format!("{module}/@v")];
+        if let Some(database) = database {
+            let above = module.rsplit_once('/').map(|(above, _)| above);
+            let lookups = format!("sumdb/{database}/lookup");
+            folders.push(above.map_or(lookups.clone(), |above| format!("{lookups}/{above}")));
+        }
+        let purged = self.writes.run(async {
+            for folder in folders {
+                for name in self.objects.below(&answer_key(&folder)).await? {
+                    let path = format!("{folder}/{name}");
+                    if purge.covers(&path) {
+                        self.objects.remove(&answer_key(&path)).await?;
+                    }
+                }
+            }
+            Ok::<_, Failure>(())
+        });
+        if purged.await.is_none() {
+            tracing::warn!(target: "modtape::serve", "{purge} is not purged from the shared store");
         }
     }
 

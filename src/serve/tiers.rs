@@ -301,6 +301,13 @@ impl Tiers {
         self.write(move |disk| disk.purge(&own)).await;
     }
 
+    /// Drops what a purge covers from the shared store.
+    pub(super) async fn purge_shared(&self, purge: &Purge, database: Option<&str>) {
+        if let Some(shared) = &self.shared {
+            shared.purge(purge, database).await;
+        }
+    }
+
     /// How long the list of purges in the store is; `None` if it cannot be read.
     pub(super) async fn told(&self) -> Option<u64> {
         self.read(|disk| disk.told().map(Some)).await

@@ -138,6 +138,11 @@ impl Truth {
         self.database.as_ref().is_some_and(|it| it.name == database)
     }
 
+    /// The name of the database, if there is one.
+    pub(super) fn database_name(&self) -> Option<&str> {
+        self.database.as_ref().map(|database| &*database.name)
+    }
+
     /// The largest tree head of a database that was proved, as it is signed. go asks no proxy for it; auditors do.
     pub(super) async fn latest_head(
         &self,

@@ -37,6 +37,7 @@ mod rooms;
 mod sample;
 mod seal;
 mod serving;
+mod sharing;
 mod signals;
 mod status;
 mod sumdb;

@@ -9,7 +9,7 @@ mod private;
 mod purges;
 mod replicas;
 mod running;
-mod store;
+pub(crate) mod store;
 mod trials;
 mod zips;
 

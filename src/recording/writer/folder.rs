@@ -165,6 +165,19 @@ pub(crate) fn make_parent(parent: &Path) -> io::Result<()> {
     fs::write(parent.join(".gitignore"), "*\n")
 }
 
+/// What stands in a recording's folder besides the bodies and others need: an index and a HAR file can be made of
+/// it anew.
+pub(crate) const SHARED: [&str; 8] = [
+    MANIFEST,
+    JOURNAL,
+    CAPTURE,
+    LIVE_CAPTURE,
+    MAIN_MOD,
+    MAIN_SUM,
+    MAIN_WORK,
+    MAIN_WORK_SUM,
+];
+
 /// What stands in a recording's folder besides the bodies.
 const FILES: [&str; 11] = [
     MANIFEST,

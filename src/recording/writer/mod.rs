@@ -15,7 +15,7 @@ pub use bodies::BodySink;
 pub(crate) use bodies::most_open;
 pub use durability::Durability;
 pub(crate) use durability::Health;
-pub(crate) use folder::{CreateError, check, make_parent, place};
+pub(crate) use folder::{CreateError, SHARED, check, make_parent, place};
 pub use folder::{Folder, create};
 pub use journal::Journal;
 pub(crate) use kept::keep_file;

@@ -23,14 +23,14 @@ const KNOWN: &str = "Authorization: AWS4-HMAC-SHA256 Credential=tests/20260101/u
                      SignedHeaders=host, Signature=0\r\n";
 
 /// An S3 server with a bucket, `team`.
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     _server: Spawned,
     address: SocketAddr,
 }
 
 impl Bucket {
     /// moto's server on a free port; `None`, with a line on stderr, where it cannot be had.
-    pub(super) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let path = env::var_os("MODTAPE_MOTO").map(PathBuf::from);
         let Some(path) = path.filter(|path| path.exists()) else {
             let is_ci = env::var_os("CI").is_some_and(|ci| ci == "true");
@@ -53,7 +53,7 @@ impl Bucket {
     }
 
     /// What has modtape find it.
-    pub(super) fn env(&self, command: &mut Command) {
+    pub(crate) fn env(&self, command: &mut Command) {
         env_of(self.address, command);
     }
 
@@ -70,13 +70,13 @@ impl Bucket {
         read_answer(stream)
     }
 
-    pub(super) fn get(&self, key: &str) -> Vec<u8> {
+    pub(crate) fn get(&self, key: &str) -> Vec<u8> {
         let answer = self.ask("GET", &format!("/{key}"), b"");
         assert_eq!(answer.status, 200, "{key}: {answer:?}");
         answer.body
     }
 
-    pub(super) fn put(&self, key: &str, body: &[u8]) {
+    pub(crate) fn put(&self, key: &str, body: &[u8]) {
         assert_eq!(
             self.ask("PUT", &format!("/{key}"), body).status,
             200,
@@ -85,7 +85,7 @@ impl Bucket {
     }
 
     /// All keys.
-    pub(super) fn keys(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         let listed = self.ask("GET", "?list-type=2", b"").text();
         let keys = listed.split("<Key>").skip(1);
         let keys = keys.filter_map(|rest| Some(rest.split_once("</Key>")?.0.to_owned()));
@@ -294,6 +294,31 @@ fn what_is_damaged_in_the_store_is_fetched_and_replaced() {
             false => assert_eq!(body(&now), body(whole), "{key}"),
         }
     }
+}
+
+#[test]
+fn what_is_purged_is_gone_from_the_store_too() {
+    let (Some(content), Some(bucket)) = (hello(), Bucket::start()) else {
+        return;
+    };
+    let origin = Origin::start(content);
+    let (first, second) = (Sandbox::new(), Sandbox::new());
+    let serving = start(&first, &origin, bucket.address, &[]);
+    for path in [ZIP, MOD] {
+        assert_eq!(serving.get(path).status, 200);
+    }
+    serving.end();
+    let of_module = |key: &String| key.contains("!burnt!sushi");
+    assert!(bucket.keys().iter().any(of_module));
+    let serving = start(&second, &origin, bucket.address, &[]);
+    let mut purge = second.modtape(["cache", "purge", "github.com/BurntSushi/toml"]);
+    purge.args(["--store", "store"]).current_dir(second.path());
+    assert_ne!(serving.get(MOD).tier(), "miss");
+    run(purge, GO_LIMIT).expect_success();
+    assert_eq!(super::purges::until_purged(&serving, MOD).status, 200);
+    serving.end();
+    // What was asked for since is there anew, and nothing else is.
+    assert!(!bucket.keys().iter().any(|key| key.ends_with("v1.3.2.zip")));
 }
 
 #[test]
