@@ -35,7 +35,7 @@ const READ: Duration = Duration::from_secs(2);
 /// How long it may take to keep an answer, beside the time for a large body.
 const WRITE: Duration = Duration::from_secs(10);
 
-/// How fast a large body is sent at least, bytes a second.
+/// How fast a large body is sent or received at least, bytes a second.
 const SLOWEST: u64 = 256 << 10;
 
 /// Answers that are sent to the store at once.
@@ -151,8 +151,16 @@ impl Shared {
             self.is_damaged(&key, "it has another length");
             return None;
         }
-        let received = receive(object, first, head.bytes, file).await;
-        let (file, sha256) = match received {
+        let limit = READ + transfer(head.bytes);
+        let received = receive(object, first, head.bytes, file);
+        let received = tokio::time::timeout(limit, received).await;
+        let slow = |_| {
+            Err(Failure::new(format!(
+                "not whole within {} s",
+                limit.as_secs()
+            )))
+        };
+        let (file, sha256) = match received.unwrap_or_else(slow) {
             Ok(received) => received,
             Err(why) => {
                 let why = format!("{path} broke off: {why}");
@@ -171,7 +179,7 @@ impl Shared {
         let Ok(_place) = self.uploads.acquire().await else {
             return false;
         };
-        let limit = WRITE + Duration::from_secs(answer.bytes() / SLOWEST);
+        let limit = WRITE + transfer(answer.bytes());
         let kept = self.writes.run_within(limit, self.keep(path, answer));
         kept.await.is_some()
     }
@@ -224,7 +232,10 @@ impl Shared {
         if let Some(database) = database {
             let above = module.rsplit_once('/').map(|(above, _)| above);
             let lookups = format!("sumdb/{database}/lookup");
-            folders.push(above.map_or(lookups.clone(), |above| format!("{lookups}/{above}")));
+            folders.push(match above {
+                Some(above) => format!("{lookups}/{above}"),
+                None => lookups,
+            });
         }
         let purged = self.writes.run(async {
             for folder in folders {
@@ -274,6 +285,11 @@ impl Shared {
     fn damaged(&self) -> MutexGuard<'_, HashSet<String>> {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How long so many bytes may take.
+const fn transfer(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / SLOWEST)
 }
 
 fn answer_key(path: &str) -> String {

@@ -22,23 +22,63 @@ const PLACE: &str = "s3://team/modules";
 const KNOWN: &str = "Authorization: AWS4-HMAC-SHA256 Credential=tests/20260101/us-east-1/s3/aws4_request, \
                      SignedHeaders=host, Signature=0\r\n";
 
+/// Where an S3 server is, and who asks it.
+#[derive(Clone, Copy)]
+struct Access {
+    address: SocketAddr,
+    key: &'static str,
+    secret: &'static str,
+}
+
+impl Access {
+    /// One whose keys nobody knows.
+    fn to(address: SocketAddr) -> Self {
+        Self {
+            address,
+            key: "test-key-id",
+            secret: "test-secret-key-0123456789",
+        }
+    }
+
+    fn env(self, command: &mut Command) {
+        command.env("AWS_ENDPOINT_URL", format!("http://{}", self.address));
+        command.env("AWS_ALLOW_HTTP", "true");
+        command.env("AWS_ACCESS_KEY_ID", self.key);
+        command.env("AWS_SECRET_ACCESS_KEY", self.secret);
+    }
+}
+
 /// An S3 server with a bucket, `team`.
 pub(crate) struct Bucket {
     _server: Spawned,
-    address: SocketAddr,
+    access: Access,
+    /// What a request of a test says of itself.
+    known: &'static str,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// The command that a variable names; `None`, with a line on stderr, where it cannot be had.
+fn tool(variable: &str) -> Option<PathBuf> {
+    let path = env::var_os(variable).map(PathBuf::from);
+    let path = path.filter(|path| path.exists());
+    if path.is_none() {
+        let message = format!("no S3 server; set {variable}");
+        let is_ci = env::var_os("CI").is_some_and(|ci| ci == "true");
+        assert!(!is_ci, "{message}");
+        skipped(&message);
+    }
+    path
 }
 
 impl Bucket {
-    /// moto's server on a free port; `None`, with a line on stderr, where it cannot be had.
+    /// Each server that there is.
+    pub(crate) fn each() -> impl Iterator<Item = Self> {
+        [Self::start(), Self::of_another()].into_iter().flatten()
+    }
+
+    /// moto's server on a free port.
     pub(crate) fn start() -> Option<Self> {
-        let path = env::var_os("MODTAPE_MOTO").map(PathBuf::from);
-        let Some(path) = path.filter(|path| path.exists()) else {
-            let is_ci = env::var_os("CI").is_some_and(|ci| ci == "true");
-            assert!(!is_ci, "no moto; set MODTAPE_MOTO");
-            skipped("no moto; set MODTAPE_MOTO");
-            return None;
-        };
-        let mut command = program(path);
+        let mut command = program(tool("MODTAPE_MOTO")?);
         command.args(["-H", "127.0.0.1", "-p", "0"]);
         let server = Spawned::start(command);
         let told = server.wait_for_stderr("CTRL+C");
@@ -46,23 +86,48 @@ impl Bucket {
         let address = rest.lines().next().expect("a line").trim().parse();
         let bucket = Self {
             _server: server,
-            address: address.expect("an address"),
+            access: Access::to(address.expect("an address")),
+            known: KNOWN,
+            _folder: None,
         };
         assert_eq!(bucket.ask("PUT", "", b"").status, 200);
         Some(bucket)
     }
 
+    /// s3rver, which is another implementation.
+    fn of_another() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = program(tool("MODTAPE_S3RVER")?);
+        command.args(["-a", "127.0.0.1", "-p", "0", "--configure-bucket", "team"]);
+        command.arg("-d").arg(folder.path());
+        let server = Spawned::start(command);
+        let told = server.wait_for_stdout("listening on ");
+        let (_, rest) = told.split_once("listening on ").expect("it is told");
+        let address = rest.lines().next().expect("a line").trim().parse();
+        Some(Self {
+            _server: server,
+            access: Access {
+                address: address.expect("an address"),
+                key: "S3RVER",
+                secret: "S3RVER",
+            },
+            known: "",
+            _folder: Some(folder),
+        })
+    }
+
     /// What has modtape find it.
     pub(crate) fn env(&self, command: &mut Command) {
-        env_of(self.address, command);
+        self.access.env(command);
     }
 
     /// Sends a request for a key, as somebody whom the server knows.
     fn ask(&self, method: &str, key: &str, body: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        let mut stream = TcpStream::connect(self.access.address).expect("it listens");
         let head = format!(
-            "{method} /team{key} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{KNOWN}Content-Length: {}\r\n\r\n",
-            self.address,
+            "{method} /team{key} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}Content-Length: {}\r\n\r\n",
+            self.access.address,
+            self.known,
             body.len()
         );
         stream.write_all(head.as_bytes()).expect("it reads");
@@ -93,15 +158,8 @@ impl Bucket {
     }
 }
 
-fn env_of(address: SocketAddr, command: &mut Command) {
-    command.env("AWS_ENDPOINT_URL", format!("http://{address}"));
-    command.env("AWS_ALLOW_HTTP", "true");
-    command.env("AWS_ACCESS_KEY_ID", "test-key-id");
-    command.env("AWS_SECRET_ACCESS_KEY", "test-secret-key-0123456789");
-}
-
 /// Starts a server with a folder of its own and a store at this address.
-fn start(sandbox: &Sandbox, origin: &Origin, store: SocketAddr, env: &[(&str, &str)]) -> Serving {
+fn start(sandbox: &Sandbox, origin: &Origin, store: Access, env: &[(&str, &str)]) -> Serving {
     let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
     let mut command = sandbox.modtape(["serve", "--listen", "127.0.0.1:0", "--store", "store"]);
     command.args(["--store", PLACE, "--upstream", PROXY, "--no-ahead"]);
@@ -109,53 +167,53 @@ fn start(sandbox: &Sandbox, origin: &Origin, store: SocketAddr, env: &[(&str, &s
     command
         .arg(origin.root_pem_path())
         .current_dir(sandbox.path());
-    env_of(store, &mut command);
+    store.env(&mut command);
     command.envs(env.iter().copied());
     Serving::told(Spawned::start(command))
 }
 
 #[test]
 fn what_one_server_has_proved_another_serves_with_nobody_upstream() {
-    let (Some(content), Some(bucket)) = (hello(), Bucket::start()) else {
-        return;
-    };
-    let origin = Origin::start(content);
-    let (first, second) = (Sandbox::new(), Sandbox::new());
-    let info = MOD.replace(".mod", ".info");
-    let lookup = "/sumdb/sum.golang.org/lookup/github.com/!burnt!sushi/toml@v1.3.2";
-    let paths = [ZIP, MOD, &info, lookup];
-    let serving = start(&first, &origin, bucket.address, &[]);
-    let expected = paths.map(|path| {
-        let answer = serving.get(path);
-        assert_eq!((answer.status, answer.is_whole), (200, true), "{answer:?}");
-        answer.body
-    });
-    let ready = serving.get("/readyz");
-    assert_eq!(ready.status, 200);
-    for tier in ["memory: ok", "disk, reading: ok", "store, writing: ok"] {
-        assert!(ready.text().contains(tier), "{}", ready.text());
+    for bucket in Bucket::each() {
+        let Some(content) = hello() else { return };
+        let origin = Origin::start(content);
+        let (first, second) = (Sandbox::new(), Sandbox::new());
+        let info = MOD.replace(".mod", ".info");
+        let lookup = "/sumdb/sum.golang.org/lookup/github.com/!burnt!sushi/toml@v1.3.2";
+        let paths = [ZIP, MOD, &info, lookup];
+        let serving = start(&first, &origin, bucket.access, &[]);
+        let expected = paths.map(|path| {
+            let answer = serving.get(path);
+            assert_eq!((answer.status, answer.is_whole), (200, true), "{answer:?}");
+            answer.body
+        });
+        let ready = serving.get("/readyz");
+        assert_eq!(ready.status, 200);
+        for tier in ["memory: ok", "disk, reading: ok", "store, writing: ok"] {
+            assert!(ready.text().contains(tier), "{}", ready.text());
+        }
+        let output = serving.end();
+        assert!(!output.stderr.contains("shared store"), "{}", output.stderr);
+        assert!(!output.stderr.contains("test-secret"), "{}", output.stderr);
+        origin.add_rule(Rule::any().reset());
+        let served = origin.requests().len();
+        let serving = start(&second, &origin, bucket.access, &[]);
+        for (path, expected) in paths.iter().zip(&expected) {
+            let answer = serving.get(path);
+            assert_eq!(&answer.body, expected, "{path}");
+            // What is asked beside a zip may be here before it is asked for.
+            let tier = answer.tier();
+            assert!(tier == "store" || *path != ZIP, "{path}: {tier}");
+            assert_ne!(tier, "miss", "{path}");
+            // It is kept here, too.
+            assert!(
+                ["memory", "disk"].contains(&serving.get(path).tier()),
+                "{path}"
+            );
+        }
+        assert_eq!(origin.requests().len(), served);
+        serving.end();
     }
-    let output = serving.end();
-    assert!(!output.stderr.contains("shared store"), "{}", output.stderr);
-    assert!(!output.stderr.contains("test-secret"), "{}", output.stderr);
-    origin.add_rule(Rule::any().reset());
-    let served = origin.requests().len();
-    let serving = start(&second, &origin, bucket.address, &[]);
-    for (path, expected) in paths.iter().zip(&expected) {
-        let answer = serving.get(path);
-        assert_eq!(&answer.body, expected, "{path}");
-        // What is asked beside a zip may be here before it is asked for.
-        let tier = answer.tier();
-        assert!(tier == "store" || *path != ZIP, "{path}: {tier}");
-        assert_ne!(tier, "miss", "{path}");
-        // It is kept here, too.
-        assert!(
-            ["memory", "disk"].contains(&serving.get(path).tier()),
-            "{path}"
-        );
-    }
-    assert_eq!(origin.requests().len(), served);
-    serving.end();
 }
 
 #[test]
@@ -231,7 +289,7 @@ fn a_store_that_is_away_silent_or_wrong_is_left_out_and_said_once() {
     ] {
         let origin = Origin::start(content.clone());
         let sandbox = Sandbox::new();
-        let serving = start(&sandbox, &origin, store, &[]);
+        let serving = start(&sandbox, &origin, Access::to(store), &[]);
         for path in [ZIP, MOD] {
             let answer = serving.get(path);
             assert_eq!(
@@ -254,71 +312,71 @@ fn a_store_that_is_away_silent_or_wrong_is_left_out_and_said_once() {
 
 #[test]
 fn what_is_damaged_in_the_store_is_fetched_and_replaced() {
-    let (Some(content), Some(bucket)) = (hello(), Bucket::start()) else {
-        return;
-    };
-    let origin = Origin::start(content);
-    let (first, second) = (Sandbox::new(), Sandbox::new());
-    let serving = start(&first, &origin, bucket.address, &[]);
-    for path in [ZIP, MOD] {
-        assert_eq!(serving.get(path).status, 200);
-    }
-    serving.end();
-    let is_spoilt = |key: &String| key.contains("/bodies/") || key.ends_with("v1.3.2.mod");
-    let keys: Vec<_> = bucket.keys().into_iter().filter(is_spoilt).collect();
-    assert_eq!(keys.len(), 2, "{:?}", bucket.keys());
-    let whole: Vec<_> = keys.iter().map(|key| bucket.get(key)).collect();
-    for (key, whole) in keys.iter().zip(&whole) {
-        let mut spoilt = whole.clone();
-        *spoilt.last_mut().expect("a byte") ^= 1;
-        bucket.put(key, &spoilt);
-    }
-    let serving = start(&second, &origin, bucket.address, &[]);
-    for path in [ZIP, MOD] {
-        let answer = serving.get(path);
-        assert_eq!((answer.status, answer.tier()), (200, "miss"), "{answer:?}");
-        assert_eq!(answer.body, file(path));
-    }
-    let said = serving.end().stderr;
-    assert_eq!(said.matches("is damaged").count(), 2, "{said}");
-    for (key, whole) in keys.iter().zip(&whole) {
-        let now = bucket.get(key);
-        // The time at which it came is another one.
-        let body = |of: &[u8]| {
-            of.splitn(2, |byte| *byte == b'\n')
-                .last()
-                .map(<[u8]>::to_vec)
-        };
-        match key.contains("/bodies/") {
-            true => assert!(now == *whole, "{key}"),
-            false => assert_eq!(body(&now), body(whole), "{key}"),
+    for bucket in Bucket::each() {
+        let Some(content) = hello() else { return };
+        let origin = Origin::start(content);
+        let (first, second) = (Sandbox::new(), Sandbox::new());
+        let serving = start(&first, &origin, bucket.access, &[]);
+        for path in [ZIP, MOD] {
+            assert_eq!(serving.get(path).status, 200);
+        }
+        serving.end();
+        let is_spoilt = |key: &String| key.contains("/bodies/") || key.ends_with("v1.3.2.mod");
+        let keys: Vec<_> = bucket.keys().into_iter().filter(is_spoilt).collect();
+        assert_eq!(keys.len(), 2, "{:?}", bucket.keys());
+        let whole: Vec<_> = keys.iter().map(|key| bucket.get(key)).collect();
+        for (key, whole) in keys.iter().zip(&whole) {
+            let mut spoilt = whole.clone();
+            *spoilt.last_mut().expect("a byte") ^= 1;
+            bucket.put(key, &spoilt);
+        }
+        let serving = start(&second, &origin, bucket.access, &[]);
+        for path in [ZIP, MOD] {
+            let answer = serving.get(path);
+            assert_eq!((answer.status, answer.tier()), (200, "miss"), "{answer:?}");
+            assert_eq!(answer.body, file(path));
+        }
+        let said = serving.end().stderr;
+        assert_eq!(said.matches("is damaged").count(), 2, "{said}");
+        for (key, whole) in keys.iter().zip(&whole) {
+            let now = bucket.get(key);
+            // The time at which it came is another one.
+            let body = |of: &[u8]| {
+                of.splitn(2, |byte| *byte == b'\n')
+                    .last()
+                    .map(<[u8]>::to_vec)
+            };
+            match key.contains("/bodies/") {
+                true => assert!(now == *whole, "{key}"),
+                false => assert_eq!(body(&now), body(whole), "{key}"),
+            }
         }
     }
 }
 
 #[test]
 fn what_is_purged_is_gone_from_the_store_too() {
-    let (Some(content), Some(bucket)) = (hello(), Bucket::start()) else {
-        return;
-    };
-    let origin = Origin::start(content);
-    let (first, second) = (Sandbox::new(), Sandbox::new());
-    let serving = start(&first, &origin, bucket.address, &[]);
-    for path in [ZIP, MOD] {
-        assert_eq!(serving.get(path).status, 200);
+    for bucket in Bucket::each() {
+        let Some(content) = hello() else { return };
+        let origin = Origin::start(content);
+        let (first, second) = (Sandbox::new(), Sandbox::new());
+        let serving = start(&first, &origin, bucket.access, &[]);
+        for path in [ZIP, MOD] {
+            assert_eq!(serving.get(path).status, 200);
+        }
+        serving.end();
+        let of_module = |key: &String| key.contains("!burnt!sushi");
+        assert!(bucket.keys().iter().any(of_module));
+        let serving = start(&second, &origin, bucket.access, &[]);
+        let mut purge = second.modtape(["cache", "purge", "github.com/BurntSushi/toml"]);
+        purge.args(["--store", "store"]).current_dir(second.path());
+        assert_ne!(serving.get(MOD).tier(), "miss");
+        run(purge, GO_LIMIT).expect_success();
+        assert_eq!(super::purges::until_purged(&serving, MOD).tier(), "miss");
+        serving.end();
+        // What was asked for since is there anew, and nothing else is.
+        assert!(!bucket.keys().iter().any(|key| key.ends_with("v1.3.2.zip")));
     }
-    serving.end();
-    let of_module = |key: &String| key.contains("!burnt!sushi");
-    assert!(bucket.keys().iter().any(of_module));
-    let serving = start(&second, &origin, bucket.address, &[]);
-    let mut purge = second.modtape(["cache", "purge", "github.com/BurntSushi/toml"]);
-    purge.args(["--store", "store"]).current_dir(second.path());
-    assert_ne!(serving.get(MOD).tier(), "miss");
-    run(purge, GO_LIMIT).expect_success();
-    assert_eq!(super::purges::until_purged(&serving, MOD).status, 200);
-    serving.end();
-    // What was asked for since is there anew, and nothing else is.
-    assert!(!bucket.keys().iter().any(|key| key.ends_with("v1.3.2.zip")));
 }
 
 #[test]
@@ -329,7 +387,7 @@ fn private_modules_are_not_shared() {
     let origin = Origin::start(content);
     let sandbox = Sandbox::new();
     let env = [("GOPRIVATE", "github.com/BurntSushi/*")];
-    let serving = start(&sandbox, &origin, bucket.address, &env);
+    let serving = start(&sandbox, &origin, bucket.access, &env);
     for path in [ZIP, MOD] {
         assert_eq!(serving.get(path).status, 200);
     }
