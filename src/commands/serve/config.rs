@@ -400,6 +400,15 @@ mod tests {
     }
 
     #[test]
+    fn the_file_of_the_page_is_one() {
+        let page = include_str!("../../../docs/serving.md");
+        let (_, rest) = page.split_once("```toml\n").unwrap();
+        let (text, _) = rest.split_once("```").unwrap();
+        let settings = read(text).unwrap();
+        assert_eq!(settings.args.host.as_deref(), Some("modules.corp.example"));
+    }
+
+    #[test]
     fn what_changed_is_named_wherever_it_is_in_the_file() {
         let before = read("[private.x]\nupstream = 'a'\n").unwrap();
         let after = read("\n\n[private.x]\nupstream = 'a'\n").unwrap();

@@ -65,6 +65,25 @@ fn options_come_from_a_file_and_those_of_the_command_line_win() {
 }
 
 #[test]
+fn a_variable_wins_over_the_file() {
+    let (origin, sandbox) = (origin(), Sandbox::new());
+    let [own, other] = ["test-token-0123456789abcdef", "test-token-fedcba9876543210"];
+    let lines = format!("upstream = 'https://a.example'\ntoken = '{own}'\n");
+    configure(&sandbox, &origin, &lines);
+    for (variable, counts) in [(other, other), ("", own)] {
+        let mut command = sandbox.modtape(["serve", "--config", "modtape.toml"]);
+        command.current_dir(sandbox.path());
+        command.env("MODTAPE_TOKEN", variable);
+        let serving = Serving::told(Spawned::start(command));
+        for token in [own, other] {
+            let status = serving.get(&format!("/{token}{LIST}")).status;
+            assert_eq!(status == 200, token == counts, "{variable}: {token}");
+        }
+        serving.end();
+    }
+}
+
+#[test]
 fn a_mistake_in_the_file_is_told_with_its_line() {
     let (origin, sandbox) = (origin(), Sandbox::new());
     for (lines, told) in [
