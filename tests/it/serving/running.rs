@@ -126,7 +126,8 @@ fn origins() -> Origin {
     Origin::builder(Content::default())
         .rule(rule("a.example", "v1.0.0\n"))
         .rule(rule("b.example", "v2.0.0\n"))
-        .rule(rule("slow.example", "v3.0.0\n").delay(Duration::from_millis(700)))
+        // Longer than a server that ends waits.
+        .rule(rule("slow.example", "v3.0.0\n").delay(Duration::from_secs(3)))
         .start()
 }
 
@@ -251,7 +252,9 @@ fn connect_tls(
     let config = Hello::new("127.0.0.1", root).alpn(Alpn::Http1).config();
     let name = ServerName::from(address.ip());
     let session = ClientConnection::new(Arc::new(config), name).expect("a usable configuration");
-    let mut stream = StreamOwned::new(session, TcpStream::connect(address)?);
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut stream = StreamOwned::new(session, stream);
     stream.conn.complete_io(&mut stream.sock)?;
     Ok(stream)
 }
@@ -403,11 +406,21 @@ fn certificates_that_cannot_be_used_are_told_by_name() {
 /// What comes back for these bytes, until the connection ends.
 fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(LIMIT)).expect("a time");
     // It may refuse before it has read all.
     let _ = stream.write_all(bytes);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    let answer = to_end(&mut stream);
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// What comes until the connection ends or breaks; it has to.
+fn to_end(stream: &mut impl io::Read) -> Vec<u8> {
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        let is_open = error.kind() == io::ErrorKind::WouldBlock;
+        assert!(!is_open, "it is still open after {LIMIT:?}");
+    }
+    answer
 }
 
 #[test]
@@ -514,7 +527,7 @@ fn a_client_that_says_nothing_more_loses_its_connection() {
         }
         scope.spawn(|| {
             let mut stream = connect_tls(secure, &trusted).expect("a handshake");
-            let _ = stream.read_to_end(&mut Vec::new());
+            to_end(&mut stream);
         });
     });
     assert_eq!(serving.get(LIST).status, 200);
@@ -552,8 +565,7 @@ fn requests_in_flight_end_before_it_does() {
                 }
                 let mut stream = connect_tls(address, &trusted).expect("a handshake");
                 stream.write_all(asks.as_bytes()).expect("it reads");
-                let mut answer = Vec::new();
-                let _ = stream.read_to_end(&mut answer);
+                let answer = to_end(&mut stream);
                 String::from_utf8_lossy(&answer).into_owned()
             });
             let second = has_curl.then(|| {
