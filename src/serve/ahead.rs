@@ -4,7 +4,7 @@
 //! Files named by a `.mod` are small, and so are the lookups and tiles that their proofs need. Nothing is fetched of
 //! modules that are private.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use moka::sync::Cache;
@@ -29,6 +29,8 @@ const REMEMBERED: u64 = 100_000;
 pub(super) struct Ahead {
     places: Semaphore,
     waiting: AtomicUsize,
+    /// Whether anything was fetched so far.
+    has_begun: AtomicBool,
     // A std Mutex: held for an operation on the item, never across an await.
     items: Cache<Arc<str>, Arc<Mutex<Use>>>,
 }
@@ -46,6 +48,7 @@ impl Ahead {
         Self {
             places: Semaphore::new(AT_ONCE),
             waiting: AtomicUsize::new(0),
+            has_begun: AtomicBool::new(false),
             items: Cache::new(REMEMBERED),
         }
     }
@@ -83,6 +86,7 @@ impl Ahead {
         if !entry.or_default().is_fresh() {
             return;
         }
+        ahead.has_begun.store(true, Ordering::Relaxed);
         ahead.waiting.fetch_add(1, Ordering::Relaxed);
         let own = Arc::clone(server);
         server.spawn(async move {
@@ -96,6 +100,11 @@ impl Ahead {
                 return;
             }
             let path = item.path().to_owned();
+            if server.is_busy() {
+                // Clients wait for what they have asked for.
+                ahead.items.invalidate(&*path);
+                return;
+            }
             let bytes = match server.obtain(item).await {
                 Obtained::Whole(answer, _) => Some(answer.bytes()),
                 Obtained::Growing(following) => {
@@ -134,6 +143,9 @@ impl Ahead {
         let Some(ahead) = &server.ahead else {
             return;
         };
+        if !ahead.has_begun.load(Ordering::Relaxed) {
+            return;
+        }
         let Some(item) = ahead.items.get(path) else {
             return;
         };

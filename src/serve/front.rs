@@ -61,9 +61,10 @@ pub(super) async fn respond<B>(
     };
     let user = admitted.as_ref().and_then(|it| it.user.as_deref());
     let tier = response.headers().get(CACHE);
-    let tier = tier.and_then(|tier| tier.to_str().ok()).map(str::to_owned);
+    let tier = tier.cloned();
+    let tier = tier.as_ref().and_then(|tier| tier.to_str().ok());
     let head_us = server.clock.now().micros_since(began);
-    if let Some(tier) = &tier {
+    if let Some(tier) = tier {
         let fields = response.headers_mut();
         if let Ok(value) = HeaderValue::try_from(timing(tier, head_us)) {
             fields.insert(TIMING, value);
@@ -77,7 +78,7 @@ pub(super) async fn respond<B>(
         path = if admitted.is_some() { path } else { "" },
         user = user.unwrap_or_default(),
         status = response.status().as_u16(),
-        tier = tier.as_deref().unwrap_or("none"),
+        tier = tier.unwrap_or("none"),
         head_us,
     );
     if is_head {

@@ -799,6 +799,11 @@ impl Server {
         }
     }
 
+    /// Whether requests wait for others upstream to end.
+    pub(super) fn is_busy(&self) -> bool {
+        self.outgoing.available_permits() == 0
+    }
+
     /// Keeps a text of our own.
     pub(super) async fn remember(&self, path: &str, text: &[u8]) {
         let answer = Answer {
