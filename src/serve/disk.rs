@@ -136,6 +136,14 @@ impl Disk {
         NamedTempFile::new_in(self.root.join("tmp"))
     }
 
+    /// Drops one answer.
+    pub(super) fn forget(&self, path: &str) -> io::Result<()> {
+        match fs::remove_file(self.answer_file(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// The answer to a path; `None` if there is none. A damaged one is removed, and an error.
     pub(super) fn get(&self, path: &str) -> io::Result<Option<Answer>> {
         let read = self.read(path, Wait::Allowed);
@@ -154,7 +162,15 @@ impl Disk {
         }))
     }
 
-    /// The same where the kernel has all of it in memory, so that it takes no time; an error otherwise, and where that
+    /// How many bytes of an answer have to be read and held against their digest, before they are sent for the first
+    /// time.
+    pub(super) fn unverified(&self, path: &str) -> u64 {
+        let head = head_of(&self.answer_file(path));
+        let is_unverified = |head: &Head| !head.is_inline() && !self.is_verified(&head.sha256);
+        head.filter(is_unverified).map_or(0, |head| head.bytes)
+    }
+
+    /// The answer to a path where the kernel has all of it in memory, so that it takes no time; an error otherwise, and where that
     /// cannot be known. What was found and not used for long is to be handed to [`used`](Self::used).
     pub(super) fn get_cached(&self, path: &str) -> io::Result<Option<Found>> {
         self.read(path, Wait::No)
@@ -300,8 +316,8 @@ impl Disk {
 
     /// Whether an answer is there, and its body.
     fn is_whole(&self, answer: &Path) -> bool {
-        head_of(answer)
-            .is_some_and(|head| head.is_inline() || self.body_file(&head.sha256).is_file())
+        let is_there = |head: &Head| head.is_inline() || self.body_file(&head.sha256).is_file();
+        head_of(answer).is_some_and(|head| head.is_proved() && is_there(&head))
     }
 
     /// Removes what was not used for longest, until all files and folders take `most` bytes of the disk or less. Returns
@@ -323,6 +339,8 @@ impl Disk {
                         all += space(&metadata);
                         folders.push(entry.path());
                     }
+                    // The largest tree head guards against a log that shrinks.
+                    false if entry.path().ends_with("latest") => {}
                     false => files.push((metadata.modified()?, space(&metadata), entry.path())),
                 }
             }

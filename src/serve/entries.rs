@@ -64,6 +64,9 @@ struct Entry {
 /// The least that an entry gets of that time, though others come after it.
 const SHARE: Duration = Duration::from_secs(5);
 
+/// With less than that it is not asked at all, so that it is not blamed.
+const LEAST: Duration = Duration::from_secs(1);
+
 /// What came of asking.
 #[derive(Debug)]
 pub(super) enum Asked {
@@ -119,7 +122,7 @@ impl Entries {
         Asking {
             entries: self,
             item,
-            deadline: self.clock.now() + ALL,
+            deadline: None,
             next: 0,
             again: 0,
             failures: Vec::new(),
@@ -133,8 +136,15 @@ impl Entries {
             let path = format!("sumdb/{database}/supported");
             let asked = self.upstream.ask(Method::GET, entry.place, &path, None);
             let response = asked.await?;
+            let status = response.status();
             let _ = said(response).await;
-            Ok(())
+            match status {
+                StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::GONE => Ok(()),
+                _ => {
+                    let why = format!("{} answered {status} for {path}", entry.shown);
+                    Err(Failure::bad_gateway(why))
+                }
+            }
         };
         entry
             .is_asked_for_database
@@ -154,11 +164,17 @@ impl Entries {
     }
 
     /// Asks an entry once. A text is read to its end, since one that breaks off may be whole another time.
-    async fn attempt(&self, entry: &Entry, item: &Item) -> Result<Came, Failure> {
+    async fn attempt(&self, entry: &Entry, item: &Item) -> Result<Came, Missed> {
         if let Some(database) = item.route.sumdb.as_deref() {
-            self.find_database(entry, database).await?;
+            let found = self.find_database(entry, database).await;
+            found.map_err(Missed::Head)?;
         }
-        let response = self.request(Method::GET, entry, item).await?;
+        let response = self.request(Method::GET, entry, item).await;
+        let response = response.map_err(|failure| match failure.status {
+            // The gateway asks nobody for that.
+            StatusCode::BAD_REQUEST => Missed::Unaskable(failure),
+            _ => Missed::Head(failure),
+        })?;
         if response.status() == StatusCode::OK && !item.is_zip() {
             return text(item, response.into_body()).await.map(Came::Text);
         }
@@ -206,10 +222,15 @@ impl Entries {
                     return Said::Text(text);
                 }
                 // What was silent once is not waited for again.
-                Err(failure) if failure.status == StatusCode::GATEWAY_TIMEOUT || again == AGAIN => {
+                Err(Missed::Head(failure))
+                    if failure.status == StatusCode::GATEWAY_TIMEOUT || again == AGAIN =>
+                {
                     return self.gave_no_answer(entry, item, failure);
                 }
-                Err(_) => {
+                // Its fault, but no sign that others fare as badly.
+                Err(Missed::Text(failure)) if again == AGAIN => return Said::Nothing(failure),
+                Err(Missed::Unaskable(failure)) => return Said::Refused(failure),
+                Err(Missed::Head(_) | Missed::Text(_)) => {
                     again += 1;
                     self.pause(again).await;
                     continue;
@@ -277,7 +298,8 @@ impl Entries {
 pub(super) struct Asking<'a> {
     entries: &'a Entries,
     item: &'a Item,
-    deadline: Timestamp,
+    /// Set when the first one is asked: waiting for a place is nobody's fault.
+    deadline: Option<Timestamp>,
     /// The place of the entry that is next.
     next: usize,
     /// How often the body of one has broken off.
@@ -294,7 +316,13 @@ impl Asking<'_> {
         while let Some(entry) = entries.get(self.next) {
             let others = u32::try_from(entries.len() - self.next).unwrap_or(u32::MAX);
             self.next += 1;
-            let left = self.deadline.since(clock.now());
+            let now = clock.now();
+            let left = self.deadline.get_or_insert(now + ALL).since(now);
+            if left < LEAST {
+                let why = format!("no time was left for {}", entry.shown);
+                self.failures.push(Failure::timeout(why));
+                continue;
+            }
             let share = (left / others).max(SHARE.min(left));
             let asked = self.entries.ask_entry(entry, self.item);
             let said = tokio::time::timeout(share, asked).await;
@@ -331,7 +359,7 @@ impl Asking<'_> {
     /// What the last entry sent broke off after a silence: it is asked again, unless it was given up for that, or has
     /// had its chances.
     pub(super) fn broke_off(&mut self, failure: Failure, silence: Duration) {
-        self.deadline = self.entries.clock.now() + ALL;
+        self.deadline = None;
         if self.entries.upstream.is_given_up(silence) || self.again == AGAIN {
             self.failures.push(failure);
         } else {
@@ -354,6 +382,16 @@ enum Came {
     Response(Response<Incoming>),
 }
 
+/// Why an attempt came to nothing.
+enum Missed {
+    /// No answer began.
+    Head(Failure),
+    /// A text began, and broke off or did not end.
+    Text(Failure),
+    /// No server is asked for such a thing.
+    Unaskable(Failure),
+}
+
 impl Entry {
     fn breaker(&self, item: &Item) -> &Breaker {
         match item.route.sumdb {
@@ -364,14 +402,16 @@ impl Entry {
 }
 
 /// Reads a text.
-async fn text(item: &Item, body: Incoming) -> Result<Bytes, Failure> {
+async fn text(item: &Item, body: Incoming) -> Result<Bytes, Missed> {
     let limit = usize::try_from(TEXT_LIMIT).unwrap_or(usize::MAX);
     let text = Limited::new(body, limit).collect().await;
     let text = text.map_err(|error| {
         let error: &(dyn std::error::Error + 'static) = &*error;
-        Failure::bad_gateway(format!("{} broke off: {}", item.path(), chain(error)))
+        let why = format!("{} broke off: {}", item.path(), chain(error));
+        Missed::Text(Failure::bad_gateway(why))
     })?;
-    Ok(text.to_bytes())
+    // Not a part of what hyper has read, which would be kept with it.
+    Ok(Bytes::copy_from_slice(&text.to_bytes()))
 }
 
 /// Whether the same request may fare better in a moment.

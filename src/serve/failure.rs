@@ -25,6 +25,16 @@ impl Failure {
         Self::new(StatusCode::GATEWAY_TIMEOUT, why)
     }
 
+    /// No server can be asked for it.
+    pub(super) fn unaskable(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, why)
+    }
+
+    /// Too much waits to be asked.
+    pub(super) fn overloaded(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+
     fn new(status: StatusCode, why: impl Into<String>) -> Self {
         Self {
             status,

@@ -49,25 +49,30 @@ pub(super) struct Growing {
 }
 
 /// Ends a flight for all who wait, however its task ends.
-pub(super) struct Pilot<'a> {
-    flights: &'a Flights,
+pub(super) struct Pilot {
+    flights: Arc<Flights>,
     path: String,
     flight: Arc<Flight>,
 }
 
 impl Flights {
-    /// The flight to this path; a new one if there is none, which the caller has to begin.
-    pub(super) fn join(&self, path: &str) -> (Arc<Flight>, bool) {
+    /// The flight to this path; if there is none a new one, which its pilot has to begin.
+    pub(super) fn join(self: &Arc<Self>, path: &str) -> (Arc<Flight>, Option<Pilot>) {
         let mut by_path = self.by_path.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = by_path.get(path) {
-            return (Arc::clone(flight), false);
+            return (Arc::clone(flight), None);
         }
         let flight = Arc::new(Flight {
             state: watch::Sender::default(),
             is_purged: AtomicBool::new(false),
         });
         by_path.insert(path.to_owned(), Arc::clone(&flight));
-        (flight, true)
+        let pilot = Pilot {
+            flights: Arc::clone(self),
+            path: path.to_owned(),
+            flight: Arc::clone(&flight),
+        };
+        (flight, Some(pilot))
     }
 
     /// Nobody joins what is on its way and covered by a purge, and what comes of it is not kept.
@@ -80,14 +85,6 @@ impl Flights {
             }
             !is_purged
         });
-    }
-
-    pub(super) fn pilot(&self, path: &str, flight: Arc<Flight>) -> Pilot<'_> {
-        Pilot {
-            flights: self,
-            path: path.to_owned(),
-            flight,
-        }
     }
 }
 
@@ -115,7 +112,7 @@ impl Flight {
     }
 }
 
-impl Pilot<'_> {
+impl Pilot {
     /// It was in the shared store.
     pub(super) fn is_of_store(&self) {
         self.flight
@@ -167,7 +164,7 @@ impl Pilot<'_> {
     }
 }
 
-impl Drop for Pilot<'_> {
+impl Drop for Pilot {
     fn drop(&mut self) {
         let is_over = self.flight.state.borrow().end.is_some();
         if !is_over {

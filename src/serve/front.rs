@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_range_header::parse_range_header;
 
-use super::access::Admitted;
+use super::access::{Admitted, Busy};
 use super::answer::{Answer, Content};
 use super::body::Sent;
 use super::caching::{Tag, is_immutable, put_lifetime};
@@ -52,13 +52,18 @@ pub(super) async fn respond<B>(
     let began = server.clock.now();
     let (path, has_token) = server.access.without_token(request.uri().path());
     let admitted = match path {
-        "/" | "/healthz" | "/readyz" => Some(Admitted::default()),
+        "/" | "/healthz" | "/readyz" => Ok(Some(Admitted::default())),
         _ => server.access.admits(has_token, request.headers()).await,
     };
     let mut response = match &admitted {
-        Some(admitted) => answer(&server, &request, path, admitted).await,
-        None => not_admitted(&server),
+        Ok(Some(admitted)) => answer(&server, &request, path, admitted).await,
+        Ok(None) => not_admitted(&server),
+        Err(Busy) => {
+            let why = "more passwords wait to be verified than it can: try again in a moment";
+            said(StatusCode::SERVICE_UNAVAILABLE, why)
+        }
     };
+    let admitted = admitted.ok().flatten();
     let user = admitted.as_ref().and_then(|it| it.user.as_deref());
     let tier = response.headers().get(CACHE);
     let tier = tier.cloned();
@@ -188,6 +193,12 @@ async fn answer<B>(
                 "this checksum database is not relayed: its key is not known, or nothing of it is here",
             ),
         };
+    }
+    if matches!(item.kind(), Kind::Lookup | Kind::Tile)
+        && !server.relays(item.route.sumdb.as_deref().unwrap_or_default())
+    {
+        let why = "this checksum database is not relayed";
+        return said(StatusCode::NOT_FOUND, why);
     }
     if item.kind() == Kind::Lookup && !server.truth.is_public(item.module()) {
         let why = "this module is private here: the checksum database is not asked for it";

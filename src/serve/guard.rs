@@ -87,9 +87,10 @@ impl Guard {
         limit: Duration,
         job: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) -> Option<T> {
-        let places = Arc::clone(&self.places);
+        // Waiting for a thread is no fault of this job; those that hang are blamed themselves.
+        let place = Arc::clone(&self.places).acquire_owned();
+        let place = tokio::time::timeout(limit, place).await.ok()?;
         self.run_within(limit, async {
-            let place = places.acquire_owned().await;
             let done = tokio::task::spawn_blocking(move || {
                 let done = job();
                 drop(place);

@@ -69,6 +69,10 @@ impl Head {
         self.status == 200
     }
 
+    pub(super) fn is_proved(&self) -> bool {
+        self.proof != Proof::None
+    }
+
     pub(super) fn is_inline(&self) -> bool {
         self.bytes <= INLINE
     }

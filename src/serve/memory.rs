@@ -58,6 +58,10 @@ impl Memory {
         Some((entry.answer.clone(), !is_noted))
     }
 
+    pub(super) fn forget(&self, path: &str) {
+        self.cache.invalidate(path);
+    }
+
     /// Keeps it, if it is small. The disk has it as used now.
     pub(super) fn put(&self, path: &str, answer: &Answer) {
         match &answer.content {

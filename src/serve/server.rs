@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,6 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Requests upstream at once.
 const OUTGOING: usize = 256;
 
+/// Requests that wait to go upstream, and how long each may.
+const QUEUE: usize = 8192;
+const QUEUED: Duration = Duration::from_secs(30);
+
 /// How long what is on its way may take at the end.
 const LAST: Duration = Duration::from_secs(2);
 
@@ -64,11 +68,13 @@ pub(crate) struct Server {
     pub(super) private: Private,
     /// What upstream has said of each client, if it judges each by itself.
     users: Option<Users>,
-    flights: Flights,
+    flights: Arc<Flights>,
     pub(super) clock: Clock,
     pub(super) counts: Arc<Counts>,
     /// Who asks upstream waits for a place.
     outgoing: Semaphore,
+    /// And these may wait.
+    queue: Semaphore,
     /// Owns every task.
     tasks: TaskTracker,
     /// Owns those that keep answers in the shared store.
@@ -223,10 +229,11 @@ impl Server {
             git: parts.git,
             private: parts.private,
             users: parts.users,
-            flights: Flights::default(),
+            flights: Arc::default(),
             clock: parts.clock,
             counts: parts.counts,
             outgoing: Semaphore::new(OUTGOING),
+            queue: Semaphore::new(QUEUE),
             tasks: TaskTracker::new(),
             uploads: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -498,11 +505,12 @@ impl Server {
 
     /// The request for an item that is on its way; a new one if there is none. It ends whoever leaves.
     fn flight(self: &Arc<Self>, item: Item) -> (Arc<Flight>, Source) {
-        let (flight, is_new) = self.flights.join(&item.flight_name());
-        if !is_new {
+        let (flight, pilot) = self.flights.join(&item.flight_name());
+        // Whoever waits is told, should the task end before it has begun.
+        let Some(pilot) = pilot else {
             return (flight, Source::Joined);
-        }
-        let (server, own) = (Arc::clone(self), Arc::clone(&flight));
+        };
+        let server = Arc::clone(self);
         self.spawn(async move {
             // The proof is fetched beside what it proves.
             if let Some(lookup) = server.truth.lookup_of(&item)
@@ -510,14 +518,13 @@ impl Server {
             {
                 let _ = server.flight(lookup);
             }
-            let pilot = server.flights.pilot(&item.flight_name(), own);
             server.fetch(&item, pilot).await;
         });
         (flight, Source::Miss)
     }
 
     /// Gets an answer from another replica, or from upstream and for the others too.
-    async fn fetch(self: &Arc<Self>, item: &Item, pilot: Pilot<'_>) {
+    async fn fetch(self: &Arc<Self>, item: &Item, pilot: Pilot) {
         if let Some(git) = &self.git {
             return self.fetch_by_git(git, item, pilot).await;
         }
@@ -561,7 +568,7 @@ impl Server {
     }
 
     /// Keeps an answer of another replica as if it had come from upstream.
-    async fn answered_elsewhere(self: &Arc<Self>, item: &Item, answer: Answer, pilot: Pilot<'_>) {
+    async fn answered_elsewhere(self: &Arc<Self>, item: &Item, answer: Answer, pilot: Pilot) {
         if pilot.may_keep() {
             self.tiers.put_of_replica(item.path(), &answer).await;
         }
@@ -579,7 +586,7 @@ impl Server {
     }
 
     /// Asks upstream, and keeps what comes where other machines find it.
-    async fn fetch_for_all(self: &Arc<Self>, item: &Item, lease: Option<&Lease>, pilot: Pilot<'_>) {
+    async fn fetch_for_all(self: &Arc<Self>, item: &Item, lease: Option<&Lease>, pilot: Pilot) {
         let Some(answer) = self.fetch_upstream(item, lease, pilot).await else {
             return;
         };
@@ -604,12 +611,15 @@ impl Server {
         self: &Arc<Self>,
         item: &Item,
         lease: Option<&Lease>,
-        pilot: Pilot<'_>,
+        pilot: Pilot,
     ) -> Option<Answer> {
         let mut asking = self.entries.asking(item);
         let mut spool = None;
         let end = loop {
-            let place = self.outgoing.acquire().await;
+            let Some(place) = self.place().await else {
+                let why = "more requests wait to go upstream than can: try again in a moment";
+                break Err(Failure::overloaded(why));
+            };
             let asked = match &self.tree {
                 Some(tree) => tree.ask(item).await,
                 None => asking.next().await,
@@ -658,7 +668,7 @@ impl Server {
     }
 
     /// Has go fetch an item from its repository, and keeps what comes with it.
-    async fn fetch_by_git(self: &Arc<Self>, git: &Git, item: &Item, pilot: Pilot<'_>) {
+    async fn fetch_by_git(self: &Arc<Self>, git: &Git, item: &Item, pilot: Pilot) {
         let files = match git.ask(item).await {
             Found::Files(files) => files,
             Found::Absent(status, text) => {
@@ -690,11 +700,9 @@ impl Server {
                 end = self.zip(item, zip, &pilot).await;
                 continue;
             }
-            let (flight, is_new) = self.flights.join(of.path());
-            if is_new {
+            if let (_, Some(pilot)) = self.flights.join(of.path()) {
                 let server = Arc::clone(self);
                 self.spawn(async move {
-                    let pilot = server.flights.pilot(of.path(), flight);
                     let end = server.zip(&of, zip, &pilot).await;
                     pilot.ends(end);
                 });
@@ -708,7 +716,7 @@ impl Server {
         self: &Arc<Self>,
         item: &Item,
         zip: Coming,
-        pilot: &Pilot<'_>,
+        pilot: &Pilot,
     ) -> Result<Answer, Failure> {
         let fetched = spool::fetch(self, item, zip, &mut None, pilot).await;
         fetched.map_err(|flaw| match flaw {
@@ -716,12 +724,19 @@ impl Server {
         })
     }
 
+    /// A place among those who ask upstream; `None` if too many wait for one, or for too long.
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        let _queued = self.queue.try_acquire().ok()?;
+        let place = tokio::time::timeout(QUEUED, self.outgoing.acquire()).await;
+        place.ok()?.ok()
+    }
+
     /// Judges a text and keeps it.
     async fn text(
         self: &Arc<Self>,
         item: &Item,
         text: Bytes,
-        pilot: &Pilot<'_>,
+        pilot: &Pilot,
     ) -> Result<Answer, Failure> {
         self.fetched(text.len() as u64);
         if item.kind() == Kind::Mod && self.ahead.is_some() && self.truth.is_public(item.module()) {
@@ -741,6 +756,10 @@ impl Server {
                 self.tiers.put_in_memory(&item.kept_name(), &answer);
             }
             _ => self.tiers.put(item.path(), &answer).await,
+        }
+        // A purge may have come while it was kept.
+        if !pilot.may_keep() {
+            self.tiers.forget(item.path()).await;
         }
         if item.kind() == Kind::Tile {
             let (server, item) = (Arc::clone(self), item.clone());
@@ -813,6 +832,11 @@ impl Server {
             proof: Proof::Form,
         };
         self.tiers.put(path, &answer).await;
+    }
+
+    /// The same as another process may have kept it since.
+    pub(super) async fn remembered_on_disk(&self, path: &str) -> Option<Bytes> {
+        self.tiers.get_of_disk(path).await?.text().ok()
     }
 
     /// A text of our own, if it was kept.

@@ -33,8 +33,14 @@ const HELD_BACK: u64 = 64 << 10;
 /// How long a disk may take for one piece.
 const DISK: Duration = Duration::from_secs(5);
 
-/// Bytes that are copied at once.
+/// How fast a body has to come, bytes a second, once it had its first while: one that drips is left for the next
+/// entry, though it is never silent.
+const SLOWEST: u64 = 4 << 10;
+const AT_REST: Duration = Duration::from_secs(30);
+
+/// Bytes that are copied at once, and a second at least.
 const COPIED: usize = 1 << 20;
+const COPIED_A_SECOND: u64 = 16 << 20;
 
 /// A file that a zip is written to.
 pub(super) struct Spool {
@@ -116,7 +122,7 @@ pub(super) async fn fetch(
     item: &Item,
     mut coming: Coming,
     slot: &mut Option<Spool>,
-    pilot: &Pilot<'_>,
+    pilot: &Pilot,
 ) -> Result<Answer, Flaw> {
     let path = item.path();
     let length = coming.length();
@@ -145,6 +151,7 @@ pub(super) async fn fetch(
         return Err(another());
     }
     let (mut digest, mut at) = (Sha256::new(), 0u64);
+    let began = server.clock.now();
     loop {
         let asked = server.clock.now();
         let Some(chunk) = coming.next().await else {
@@ -155,6 +162,11 @@ pub(super) async fn fetch(
             Flaw::BrokeOff(failed(&why), server.clock.now().since(asked))
         })?;
         let next = at + chunk.len() as u64;
+        let taken = asked.since(began).saturating_sub(AT_REST);
+        if next < taken.as_secs() * SLOWEST {
+            let why = format!("{next} bytes came in {} s", asked.since(began).as_secs());
+            return Err(Flaw::BrokeOff(failed(&why), Duration::MAX));
+        }
         if next > ZIP_LIMIT {
             return Err(too_long());
         }
@@ -188,11 +200,17 @@ pub(super) async fn fetch(
         at: Clock::wall_now(),
         proof,
     };
+    // What nobody vouches for is passed on, and asked for again.
     if let Some(spool) = slot.take()
         && pilot.may_keep()
+        && answer.proof != Proof::None
     {
         let sha256 = digest.finalize().into();
         spool.keep(server, path, &answer, sha256).await;
+        // A purge may have come while it was kept.
+        if !pilot.may_keep() {
+            server.tiers.forget(path).await;
+        }
     }
     if answer.proof != Proof::None {
         server.complete(item);
@@ -214,22 +232,22 @@ impl Spool {
     /// Writes what came at a place, and adds it to the digest; `None` if clients have seen something else there.
     async fn write(&mut self, at: u64, chunk: Bytes, digest: Sha256) -> io::Result<Option<Sha256>> {
         let (file, seen) = (Arc::clone(&self.shared), self.released);
-        let (written, digest) = in_time(move || {
-            let mut digest = digest;
-            if !is_what_was_seen(&file, at, &chunk, seen)? {
-                return Ok((Ok(()), None));
+        let (own, mut grown) = (chunk.clone(), digest.clone());
+        let written = in_time(DISK, move || {
+            if !is_what_was_seen(&file, at, &own, seen)? {
+                return Ok(None);
             }
-            digest.update(&chunk);
-            let written = file
-                .write_all_at(&chunk, at)
-                .map_err(|error| (error, chunk));
-            Ok((written, Some(digest)))
-        })
-        .await?;
-        if let Err((error, chunk)) = written {
-            self.go_elsewhere(at, chunk, error).await?;
+            grown.update(&own);
+            file.write_all_at(&own, at)?;
+            Ok(Some(grown))
+        });
+        match written.await {
+            Ok(written) => Ok(written),
+            Err(error) => {
+                self.go_elsewhere(at, chunk.clone(), error).await?;
+                Ok(Some(digest.chain_update(&chunk)))
+            }
         }
-        Ok(digest)
     }
 
     /// Goes on in another folder, once: what is passed on need not be kept.
@@ -239,7 +257,8 @@ impl Spool {
         }
         tracing::warn!(target: "modtape::serve", "the store: {error}");
         let from = Arc::clone(&self.shared);
-        let begun = in_time(move || {
+        let limit = DISK + Duration::from_secs(at / COPIED_A_SECOND);
+        let begun = in_time(limit, move || {
             let begun = Begun::elsewhere()?;
             let into = begun.file.as_file();
             let mut read = vec![0; COPIED];
@@ -288,12 +307,13 @@ fn is_what_was_seen(file: &File, at: u64, chunk: &[u8], seen: u64) -> io::Result
 
 /// Does something on a thread where a slow disk holds nobody else up.
 async fn in_time<T: Send + 'static>(
+    limit: Duration,
     job: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    match tokio::time::timeout(DISK, tokio::task::spawn_blocking(job)).await {
+    match tokio::time::timeout(limit, tokio::task::spawn_blocking(job)).await {
         Ok(done) => done.map_err(io::Error::other)?,
         Err(_) => {
-            let why = format!("it takes longer than {} s", DISK.as_secs());
+            let why = format!("it takes longer than {} s", limit.as_secs());
             Err(io::Error::new(io::ErrorKind::TimedOut, why))
         }
     }

@@ -25,7 +25,7 @@ const DISK: Duration = Duration::from_secs(2);
 /// How long it may take to keep an answer, beside the time for a large body.
 const KEEPING: Duration = Duration::from_secs(5);
 
-/// How fast a large body is written at least, bytes a second.
+/// How fast a large body is read and written at least, bytes a second.
 const SLOWEST: u64 = 4 << 20;
 
 /// Jobs on the disk at once: what hangs holds so many threads, and no more.
@@ -186,7 +186,8 @@ impl Tiers {
         Some((answer, Tier::Disk))
     }
 
-    async fn get_of_disk(&self, path: &str) -> Option<Answer> {
+    /// The same, past memory.
+    pub(super) async fn get_of_disk(&self, path: &str) -> Option<Answer> {
         // A thread of its own takes longer than what the kernel has in memory.
         if !self.reads.is_left_out()
             && let Ok(found) = self.disk.get_cached(path)
@@ -198,7 +199,10 @@ impl Tiers {
             return Some(found.answer);
         }
         let name = path.to_owned();
-        self.read(move |disk| disk.get(&name)).await
+        let unverified = self.read(move |disk| Ok(Some(disk.unverified(&name))));
+        let limit = DISK + Duration::from_secs(unverified.await? / SLOWEST);
+        let name = path.to_owned();
+        self.read_within(limit, move |disk| disk.get(&name)).await
     }
 
     /// Notes on the disk that an answer was used, beside what clients wait for.
@@ -291,6 +295,13 @@ impl Tiers {
                 tracing::warn!(target: "modtape::serve", %error, "cannot make room in the store");
             }
         });
+    }
+
+    /// Drops one answer from memory and disk.
+    pub(super) async fn forget(&self, path: &str) {
+        self.memory.forget(path);
+        let path = path.to_owned();
+        self.write(move |disk| disk.forget(&path)).await;
     }
 
     /// Drops what a purge covers from memory and disk.
@@ -388,6 +399,14 @@ impl Tiers {
         &self,
         job: impl FnOnce(&Disk) -> io::Result<Option<T>> + Send + 'static,
     ) -> Option<T> {
+        self.read_within(DISK, job).await
+    }
+
+    async fn read_within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        job: impl FnOnce(&Disk) -> io::Result<Option<T>> + Send + 'static,
+    ) -> Option<T> {
         let disk = self.disk.clone();
         let job = move || match job(&disk) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -396,7 +415,7 @@ impl Tiers {
             }
             done => done,
         };
-        self.reads.run_blocking(job).await?
+        self.reads.run_blocking_within(limit, job).await?
     }
 
     /// Writes to the disk.

@@ -30,6 +30,8 @@ pub(crate) struct Truth {
     private: String,
     /// The largest tree that was proved: every other one is held against it.
     newest: Mutex<Option<Head>>,
+    /// Held while it is compared with what is kept, and takes its place.
+    keeping: tokio::sync::Mutex<()>,
 }
 
 /// A checksum database.
@@ -86,6 +88,7 @@ impl Truth {
             unverified: gonosumdb.to_owned(),
             private: String::new(),
             newest: Mutex::default(),
+            keeping: tokio::sync::Mutex::default(),
         })
     }
 
@@ -268,7 +271,7 @@ impl Truth {
             match now {
                 Some(newest) => known = newest,
                 None if is_larger => {
-                    server.remember(&database.latest(), answer.note).await;
+                    self.keep(server, database, &answer).await;
                     return Verdict::Proved;
                 }
                 None => return Verdict::Proved,
@@ -284,10 +287,19 @@ impl Truth {
         }
         let (answer, _) = server.remembered(&database.latest()).await?;
         let note = answer.text().ok()?;
-        let text = database.verifier.open(&note).ok()?;
-        let head = text.parse().ok()?;
+        let head = database.head_of(&note)?;
         let mut newest = self.newest();
         Some(*newest.get_or_insert(head))
+    }
+
+    /// Keeps a tree head, unless a larger one is kept: of another process, or of a lookup that ended earlier.
+    async fn keep(&self, server: &Server, database: &Database, answer: &sumdb::Answer<'_>) {
+        let _alone = self.keeping.lock().await;
+        let kept = server.remembered_on_disk(&database.latest()).await;
+        let kept = kept.and_then(|note| database.head_of(&note));
+        if kept.is_none_or(|kept| kept.size < answer.head.size) {
+            server.remember(&database.latest(), answer.note).await;
+        }
     }
 
     /// Proves a tile that was asked for by itself, where the largest known tree has it, and keeps it then.
@@ -343,6 +355,11 @@ impl Truth {
 }
 
 impl Database {
+    /// The head that a note has, if it signed it.
+    fn head_of(&self, note: &[u8]) -> Option<Head> {
+        self.verifier.open(note).ok()?.parse().ok()
+    }
+
     /// Where its largest tree head is kept.
     fn latest(&self) -> String {
         format!("sumdb/{}/latest", self.name)

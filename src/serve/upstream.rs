@@ -10,10 +10,29 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::failure::Failure;
 use crate::exchange::chain;
 use crate::proxy::{ID_FIELD, NAME};
+
+/// What a path cannot have as it is; a version may have all of it.
+const NEVER_IN_A_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// How much is read of what an answer other than 200 says, bytes.
 const REASON: usize = 4096;
@@ -72,6 +91,7 @@ impl Upstream {
         path: &str,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response<Incoming>, Failure> {
+        let path = utf8_percent_encode(path, NEVER_IN_A_PATH);
         let uri = format!("{}/p{place}/{path}", self.base);
         let mut request = Request::builder()
             .method(method)
@@ -94,6 +114,7 @@ impl Upstream {
         let why = why.lines().next().unwrap_or_default().to_owned();
         Err(match status {
             StatusCode::GATEWAY_TIMEOUT => Failure::timeout(why),
+            StatusCode::BAD_REQUEST => Failure::unaskable(why),
             _ => Failure::bad_gateway(why),
         })
     }

@@ -5,7 +5,7 @@ mod passwords;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
-pub(crate) use passwords::Passwords;
+pub(crate) use passwords::{Busy, Passwords};
 
 use crate::proxy::{Credentials, Token};
 
@@ -43,28 +43,35 @@ impl Access {
         }
     }
 
-    /// Whether a request may pass; `has_token` says that its path began with it.
-    pub(super) async fn admits(&self, has_token: bool, fields: &HeaderMap) -> Option<Admitted> {
+    /// Whether a request may pass; `has_token` says that its path began with it. `None`: it may not.
+    pub(super) async fn admits(
+        &self,
+        has_token: bool,
+        fields: &HeaderMap,
+    ) -> Result<Option<Admitted>, Busy> {
         let shown = shown(fields);
         let shows_token = |shown: &Credentials| {
             let token = self.token.as_ref();
             token.is_some_and(|token| token.is(&shown.secret))
         };
         if shown.as_ref().is_some_and(shows_token) {
-            return Some(Admitted {
+            return Ok(Some(Admitted {
                 user: None,
                 is_ours: true,
-            });
+            }));
         }
         let is_open = self.token.is_none() && self.passwords.is_none();
         if has_token || is_open {
-            return Some(Admitted::default());
+            return Ok(Some(Admitted::default()));
         }
-        let user = self.passwords.as_ref()?.user(&shown?).await?;
-        Some(Admitted {
+        let (Some(passwords), Some(shown)) = (&self.passwords, shown) else {
+            return Ok(None);
+        };
+        let user = passwords.user(&shown).await?;
+        Ok(user.map(|user| Admitted {
             user: Some(user),
             is_ours: true,
-        })
+        }))
     }
 }
 
@@ -99,7 +106,8 @@ mod tests {
         for other in ["/a.example/x/@v/list", "/", "", "/test-token/x"] {
             assert_eq!(access.without_token(other), (other, false));
         }
-        let is_ours = |admitted: Option<Admitted>| admitted.map(|it| it.is_ours);
+        let is_ours =
+            |admitted: Result<Option<Admitted>, Busy>| admitted.ok().flatten().map(|it| it.is_ours);
         let bearer = fields(&format!("Bearer {TOKEN}"));
         assert_eq!(is_ours(access.admits(false, &bearer).await), Some(true));
         // A token in both places is ours in both.

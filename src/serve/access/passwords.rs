@@ -41,8 +41,12 @@ pub(crate) struct Passwords {
     /// Digests of what was right, under a key that nobody else has: bcrypt is slow on purpose.
     right: Cache<[u8; 32], ()>,
     key: hmac::Key,
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
+
+/// More passwords than can be verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Busy;
 
 /// The file as it was read.
 struct Known {
@@ -82,39 +86,57 @@ impl Passwords {
             }),
             right: Cache::new(REMEMBERED),
             key: hmac::Key::new(hmac::HMAC_SHA256, &crate::tls::random::<32>()),
-            places: Semaphore::new(AT_ONCE),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
         })
     }
 
     /// The user whose password this is; `None` if it is wrong.
-    pub(super) async fn user(&self, shown: &Credentials) -> Option<String> {
-        let user = String::from_utf8(shown.user.clone()?).ok()?;
+    pub(super) async fn user(&self, shown: &Credentials) -> Result<Option<String>, Busy> {
+        let user = shown.user.clone().map(String::from_utf8);
+        let Some(Ok(user)) = user else {
+            return Ok(None);
+        };
         let users = self.users().await;
-        let mut text = users.reading.to_be_bytes().to_vec();
-        // No user name has a colon (RFC 7617 section 2).
-        for part in [user.as_bytes(), b":", &shown.secret] {
-            text.extend_from_slice(part);
-        }
-        let digest: [u8; 32] = hmac::sign(&self.key, &text).as_ref().try_into().ok()?;
+        let digest = self.digest(&users, &user, &shown.secret);
         if self.right.contains_key(&digest) {
-            return Some(user);
+            return Ok(Some(user));
         }
         let hash = users.hashes.get(&user).cloned();
         let is_known = hash.is_some();
         // As long for one who is not in the file, so that the time tells nobody who is.
-        let hash = hash.or_else(|| users.hashes.values().next().cloned())?;
-        let place = tokio::time::timeout(PATIENCE, self.places.acquire()).await;
-        let Ok(Ok(_place)) = place else {
-            tracing::warn!(target: "modtape::serve", "too many passwords to verify at once");
-            return None;
+        let Some(hash) = hash.or_else(|| users.hashes.values().next().cloned()) else {
+            return Ok(None);
+        };
+        let place = Arc::clone(&self.places).acquire_owned();
+        let place = tokio::time::timeout(PATIENCE, place).await;
+        let Ok(Ok(place)) = place else {
+            return Err(Busy);
         };
         let secret = shown.secret.clone();
-        let verified = tokio::task::spawn_blocking(move || bcrypt::verify(secret, &hash));
+        let verified = tokio::task::spawn_blocking(move || {
+            let verified = bcrypt::verify(secret, &hash);
+            // A client that leaves does not end the work.
+            drop(place);
+            verified
+        });
         if !matches!(verified.await, Ok(Ok(true))) || !is_known {
-            return None;
+            return Ok(None);
         }
         self.right.insert(digest, ());
-        Some(user)
+        Ok(Some(user))
+    }
+
+    /// What stands for a user and a password that were right.
+    fn digest(&self, users: &Users, user: &str, secret: &[u8]) -> [u8; 32] {
+        let mut text = users.reading.to_be_bytes().to_vec();
+        // No user name has a colon (RFC 7617 section 2).
+        for part in [user.as_bytes(), b":", secret] {
+            text.extend_from_slice(part);
+        }
+        let tag = hmac::sign(&self.key, &text);
+        let mut digest = [0; 32];
+        digest.copy_from_slice(tag.as_ref());
+        digest
     }
 
     /// The users as the file has them now. A file that became invalid changes nothing.
@@ -273,21 +295,27 @@ mod tests {
         let passwords = Passwords::open(&path, Clock::start()).expect("it is valid");
         for _ in 0..2 {
             let user = passwords.user(&shown("ada", "one")).await;
-            assert_eq!(user.as_deref(), Some("ada"));
+            assert_eq!(user, Ok(Some("ada".into())));
         }
         for (user, password) in [("ada", "two"), ("bob", "one"), ("eve", "one"), ("ada", "")] {
             let user = passwords.user(&shown(user, password)).await;
-            assert_eq!(user, None);
+            assert_eq!(user, Ok(None));
         }
         // Ada has left, and what is remembered of her counts no more.
         std::fs::write(&path, line("bob", "two")).expect("our own folder");
         tokio::time::advance(LOOK).await;
-        assert_eq!(passwords.user(&shown("ada", "one")).await, None);
-        assert!(passwords.user(&shown("bob", "two")).await.is_some());
+        assert_eq!(passwords.user(&shown("ada", "one")).await, Ok(None));
+        assert!(matches!(
+            passwords.user(&shown("bob", "two")).await,
+            Ok(Some(_))
+        ));
         // What is no such file changes nothing.
         std::fs::write(&path, "bob:plain\n").expect("our own folder");
         tokio::time::advance(LOOK).await;
-        assert!(passwords.user(&shown("bob", "two")).await.is_some());
+        assert!(matches!(
+            passwords.user(&shown("bob", "two")).await,
+            Ok(Some(_))
+        ));
         assert!(!format!("{passwords:?}").contains("$2y$"));
     }
 }

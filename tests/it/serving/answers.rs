@@ -85,7 +85,7 @@ fn what_is_not_what_was_asked_for_is_neither_sent_nor_kept() {
 }
 
 #[test]
-fn a_silent_upstream_is_left_for_the_next_and_not_asked_again() {
+fn a_silent_upstream_is_left_for_the_next() {
     let Some(content) = hello() else { return };
     let origin = Origin::builder(content.clone())
         .rule(Rule::host("silent.example").silent())
@@ -94,10 +94,8 @@ fn a_silent_upstream_is_left_for_the_next_and_not_asked_again() {
     let list = "https://silent.example,https://proxy.golang.org";
     let flags = ["--upstream-idle-timeout", "300ms", "--no-ahead"];
     let serving = Serving::start(&sandbox, &origin, list, &flags);
-    for path in [MOD, ZIP] {
-        let answer = serving.get(path);
-        assert_eq!((answer.status, answer.is_whole), (200, true), "{answer:?}");
-    }
+    let answer = serving.get(MOD);
+    assert_eq!((answer.status, answer.is_whole), (200, true), "{answer:?}");
     let requests = origin.requests();
     let silent = requests
         .iter()
@@ -348,5 +346,97 @@ fn the_largest_tree_head_that_was_proved_is_given_to_auditors() {
     );
     assert!(head.text().contains("\u{2014} sum.golang.org "), "{head:?}");
     assert_eq!(serving.get("/sumdb/other.example/latest").status, 400);
+    serving.end();
+}
+
+#[test]
+fn a_version_that_no_url_has_as_it_is_harms_nobody_else() {
+    let Some(content) = hello() else { return };
+    let origin = Origin::start(content);
+    let sandbox = Sandbox::new();
+    let serving = Serving::start(&sandbox, &origin, PROXY, &["--no-ahead"]);
+    for odd in [
+        "x%20y",
+        "%252e%252e%252fz",
+        "a%23b",
+        "50%25",
+        "a%3fb",
+        "%5bx%5d",
+    ] {
+        let path = format!("/a.example/m/@v/{odd}.info");
+        let answer = serving.get(&path);
+        assert!([400, 404].contains(&answer.status), "{path}: {answer:?}");
+    }
+    // Nobody upstream is asked for something else, and everybody still is asked.
+    let others = [
+        "/a.example/m/@v/a",
+        "/a.example/m/@v/x",
+        "/a.example/m/@v/50%",
+    ];
+    let paths = origin.paths();
+    assert!(
+        paths.iter().all(|path| !others.contains(&path.as_str())),
+        "{paths:?}"
+    );
+    assert_eq!(serving.get(MOD).body, file(MOD));
+    serving.end();
+}
+
+#[test]
+fn a_database_that_is_not_known_is_not_asked_for_and_changes_nothing() {
+    let Some(content) = hello() else { return };
+    // This proxy relays no database: the gateway asks the database itself.
+    let origin = Origin::start(content.supported_is_404());
+    let sandbox = Sandbox::new();
+    let serving = Serving::start(&sandbox, &origin, PROXY, &["--no-ahead"]);
+    for path in [
+        "/sumdb/evil.example/tile/8/0/000",
+        "/sumdb/evil.example/lookup/a.b/c@v1.0.0",
+    ] {
+        assert_eq!(serving.get(path).status, 404, "{path}");
+    }
+    assert_eq!(origin.requests().len(), 0);
+    assert_eq!(serving.get(ZIP).body, file(ZIP));
+    assert_eq!(serving.get(ZIP).tier(), "disk", "it was proved");
+    serving.end();
+}
+
+#[test]
+fn a_database_that_cannot_say_whether_it_is_relayed_is_asked_again() {
+    let Some(content) = hello() else { return };
+    let unsure = Rule::suffix("/supported").status(503).times(3);
+    let origin = Origin::builder(content.supported_is_404())
+        .rule(unsure)
+        .start();
+    let sandbox = Sandbox::new();
+    let serving = Serving::start(&sandbox, &origin, PROXY, &["--no-ahead"]);
+    // Nobody vouches for it at the moment.
+    assert_eq!(serving.get(MOD).body, file(MOD));
+    serving.end();
+    let serving = Serving::start(&sandbox, &origin, PROXY, &["--no-ahead"]);
+    assert_eq!(serving.get(MOD).tier(), "miss", "it was not kept");
+    serving.end();
+    let serving = Serving::start(&sandbox, &origin, PROXY, &["--no-ahead"]);
+    assert_eq!(serving.get(MOD).tier(), "disk");
+    serving.end();
+}
+
+#[test]
+fn a_text_that_never_ends_well_leaves_its_proxy_in_use() {
+    let Some(content) = hello() else { return };
+    let info = MOD.replace(".mod", ".info");
+    let origin = Origin::builder(content)
+        .rule(
+            Rule::suffix(&info)
+                .status(200)
+                .body("{}")
+                .content_length(100)
+                .short(1),
+        )
+        .start();
+    let sandbox = Sandbox::new();
+    let serving = Serving::start(&sandbox, &origin, PROXY, &["--no-ahead"]);
+    assert_eq!(serving.get(&info).status, 502);
+    assert_eq!(serving.get(MOD).body, file(MOD));
     serving.end();
 }
