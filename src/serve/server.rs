@@ -218,6 +218,8 @@ type Obtaining = Pin<Box<dyn Future<Output = Obtained> + Send>>;
 impl Server {
     /// A server that serves nobody yet.
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let flights = Arc::default();
+        parts.tiers.expect(&flights);
         Arc::new(Self {
             tiers: parts.tiers,
             redis: parts.redis,
@@ -229,7 +231,7 @@ impl Server {
             git: parts.git,
             private: parts.private,
             users: parts.users,
-            flights: Arc::default(),
+            flights,
             clock: parts.clock,
             counts: parts.counts,
             outgoing: Semaphore::new(OUTGOING),
@@ -313,7 +315,6 @@ impl Server {
         // First where others take it from.
         let database = self.truth.database_name();
         self.tiers.purge_shared(purge, database).await;
-        self.flights.purge(purge);
         self.tiers.purge(purge).await;
         Box::pin(self.private.purge(purge)).await;
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Answer, Content, FRESH, Proof};
 use super::disk::Disk;
+use super::fetch::Flights;
 use super::guard::Guard;
 use super::item::Item;
 use super::memory::Memory;
@@ -96,6 +97,8 @@ pub(crate) struct Tiers {
     writes: Guard,
     /// What other machines have, too.
     shared: Option<Shared>,
+    // A std Mutex: held for an operation on the list, never across an await.
+    expected: Mutex<Vec<Weak<Flights>>>,
     /// Bytes that the disk may have.
     most: u64,
     /// Bytes that were written since the disk was last looked through.
@@ -113,6 +116,7 @@ impl Tiers {
             reads: guard("reading from the store", DISK),
             writes: guard("writing to the store", KEEPING),
             shared: None,
+            expected: Mutex::default(),
             most,
             // It is looked through with the first answer.
             written: AtomicU64::new(most),
@@ -304,8 +308,23 @@ impl Tiers {
         self.write(move |disk| disk.forget(&path)).await;
     }
 
-    /// Drops what a purge covers from memory and disk.
+    /// Requests that are on their way and end here; a server that another one follows has some.
+    pub(super) fn expect(&self, flights: &Arc<Flights>) {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        expected.retain(|flights| flights.strong_count() > 0);
+        expected.push(Arc::downgrade(flights));
+    }
+
+    /// Drops what a purge covers from memory and disk, and from what is on its way.
     pub(super) async fn purge(&self, purge: &Purge) {
+        let expected = self
+            .expected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for flights in expected.iter().filter_map(Weak::upgrade) {
+            flights.purge(purge);
+        }
         let (memory, own) = (self.memory.clone(), purge.clone());
         let _ = tokio::task::spawn_blocking(move || memory.purge(&own)).await;
         let own = purge.clone();

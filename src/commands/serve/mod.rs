@@ -105,10 +105,11 @@ async fn serve(settings: Settings, log: Option<Reopen>) -> Result<ExitCode, Fail
         }
     };
     let address = listener.local_addr()?;
+    let shared = plan.shared_store(args, &variables, clock)?;
+    // Last, since it is there from now on.
     let recording = args.record.as_deref().map(|name| {
         UpstreamRecording::begin(name, args, &plan.goproxy, clock, &go, &variables, global)
     });
-    let shared = plan.shared_store(args, &variables, clock)?;
     let tiers = Tiers::new(clock, Memory::new(args.memory), disk, args.disk_max);
     let fixed = Fixed {
         clock,
@@ -214,7 +215,7 @@ impl Current {
                 (None, _) => format!("modules from {from} are kept in {kept}"),
             },
         );
-        let goproxy = &self.goproxy;
+        let goproxy = self.shown_goproxy();
         say_always(format!(
             "use it: go env -w GOPROXY={goproxy}   (undo: go env -u GOPROXY)"
         ));

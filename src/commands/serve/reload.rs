@@ -126,7 +126,8 @@ impl Current {
         }
         if goproxy != self.goproxy {
             say_always(format!(
-                "clients need another GOPROXY: go env -w GOPROXY={goproxy}"
+                "clients need another GOPROXY: go env -w GOPROXY={}",
+                shown_goproxy(&goproxy, &next.args.token, token.as_ref()),
             ));
             self.goproxy = goproxy;
         }
@@ -135,14 +136,27 @@ impl Current {
         Ok(())
     }
 
-    /// Ends what is on its way, and gives back what outlives it.
+    /// What clients have as GOPROXY, for a terminal or a log.
+    pub(super) fn shown_goproxy(&self) -> String {
+        let args = &self.last.as_ref().unwrap_or(&self.first).args;
+        shown_goproxy(&self.goproxy, &args.token, self.token.as_ref())
+    }
+
+    /// Ends what is on its way, all at once, and gives back what outlives it.
     pub(super) async fn close(self) -> (Fixed, Option<Held>) {
-        self.running.close().await;
         for hurry in self.retiring.hurry {
             hurry.cancel();
         }
-        self.retiring.tasks.join_all().await;
+        tokio::join!(self.running.close(), self.retiring.tasks.join_all());
         (self.fixed, self.held)
+    }
+}
+
+/// A GOPROXY without a secret that its owner knows: what is said here may be kept in a journal.
+fn shown_goproxy(goproxy: &str, asked: &str, token: Option<&Token>) -> String {
+    match token {
+        Some(token) if asked != "auto" => goproxy.replace(token.secret(), "TOKEN"),
+        _ => goproxy.to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a server is made of: checked first, then started. A reload does both anew, with the same port and tiers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::commands::failure::{Advise as _, Failure, USAGE};
 use crate::commands::session::{Variables, token};
 use crate::commands::{dialling, objects};
-use crate::gomod::{Base, GoProxy};
+use crate::gomod::{Base, GoProxy, ProxyTarget, Separator};
 use crate::objects::Place;
 use crate::redact::url_without_secrets;
 use crate::serve::{
@@ -123,7 +123,22 @@ impl Plan {
             (None, Some(held)) => ("--from", held.goproxy()),
             (None, None) => ("GOPROXY", go.get("GOPROXY")),
         };
+        let own = own_address(args);
         let list = GoProxy::parse(goproxy);
+        let is_own = |url: &str| own.is_some_and(|own| leads_to(url, own));
+        if args.upstream.is_some()
+            && let Some(url) = list.urls().find(|url| is_own(url))
+        {
+            let url = url_without_secrets(url);
+            let message = anyhow::anyhow!("{named}: {url} is where this server listens");
+            return Err(usage(message));
+        }
+        // As `go env -w GOPROXY=` with our own line leaves it: who starts again wants the others.
+        let goproxy = match args.upstream.is_none() && list.urls().any(is_own) {
+            true => without(&list, is_own),
+            false => goproxy.to_owned(),
+        };
+        let list = GoProxy::parse(&goproxy);
         if args.upstream.is_some()
             && let Some(url) = list.urls().find(|url| Base::of(url).is_none())
         {
@@ -165,7 +180,7 @@ impl Plan {
         let redis = redis.map(|url| Redis::new(clock, url, &roots)).transpose();
         let redis = redis.map_err(|why| usage(anyhow::anyhow!("--redis {why}")))?;
         Ok(Self {
-            goproxy: goproxy.to_owned(),
+            goproxy,
             list,
             folder,
             shared,
@@ -314,4 +329,87 @@ fn access(args: &ServeArgs, clock: Clock) -> Result<Access, Failure> {
         token: token::of_flags(&args.token, &[])?,
         passwords: Some(passwords.map_err(|error| Failure::new(USAGE, error))?),
     })
+}
+
+/// Where this server will listen, if that is known before.
+fn own_address(args: &ServeArgs) -> Option<SocketAddr> {
+    let asked = match args.command.is_empty() {
+        true => Some(args.listen.unwrap_or(super::ADDRESS)),
+        false => args.listen,
+    };
+    asked.filter(|asked| asked.port() != 0)
+}
+
+/// Whether a URL leads to a server of this machine that listens there.
+fn leads_to(url: &str, own: SocketAddr) -> bool {
+    let Ok(url) = url::Url::parse(url) else {
+        return false;
+    };
+    let is_here = match url.host() {
+        Some(url::Host::Ipv4(ip)) => is_reached_by(ip.into(), own.ip()),
+        Some(url::Host::Ipv6(ip)) => is_reached_by(ip.into(), own.ip()),
+        Some(url::Host::Domain("localhost")) => own.ip().is_loopback() || own.ip().is_unspecified(),
+        Some(url::Host::Domain(_)) => false,
+        None => false,
+    };
+    is_here && url.port_or_known_default() == Some(own.port())
+}
+
+fn is_reached_by(asked: IpAddr, own: IpAddr) -> bool {
+    asked == own || asked.is_loopback() && own.is_unspecified()
+}
+
+/// A list without the module proxies that `is_left_out` names; go's own where none would be left.
+fn without(list: &GoProxy, is_left_out: impl Fn(&str) -> bool) -> String {
+    let mut text = String::new();
+    let mut has_url = false;
+    for entry in &list.entries {
+        match &entry.target {
+            ProxyTarget::Url(url) if is_left_out(url) => continue,
+            ProxyTarget::Url(url) => {
+                has_url = true;
+                text.push_str(url);
+            }
+            other => text.push_str(&other.to_string()),
+        }
+        text.extend(entry.separator.map(Separator::as_char));
+    }
+    match has_url {
+        true => text,
+        false => String::from("https://proxy.golang.org,direct"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_names_this_server_leads_to_the_others() {
+        let own: SocketAddr = "127.0.0.1:4080".parse().expect("an address");
+        let left = |list: &str, own| without(&GoProxy::parse(list), |url| leads_to(url, own));
+        for (list, expected) in [
+            (
+                "http://127.0.0.1:4080,direct",
+                "https://proxy.golang.org,direct",
+            ),
+            (
+                "http://127.0.0.1:4080/some-token|https://a.example,direct",
+                "https://a.example,direct",
+            ),
+            (
+                "http://localhost:4080,off",
+                "https://proxy.golang.org,direct",
+            ),
+            (
+                "https://a.example,http://127.0.0.1:4081",
+                "https://a.example,http://127.0.0.1:4081",
+            ),
+        ] {
+            assert_eq!(left(list, own), expected);
+        }
+        let any: SocketAddr = "0.0.0.0:4080".parse().expect("an address");
+        assert!(leads_to("http://127.0.0.1:4080", any));
+        assert!(!leads_to("http://10.0.0.1:4080", own));
+    }
 }
