@@ -1,8 +1,8 @@
 //! `modtape cache export` and `import`: what a store keeps, over an air gap.
 //!
-//! The archive is the tree of a module proxy, such as `GOPROXY=file://…` takes once it is unpacked, and at its end the
-//! digests of its files, as `sha256sum --check` reads them. An import unpacks it beside the store, and then asks it as it
-//! would ask an upstream: what is not proved is not kept.
+//! The archive is the tree of a module proxy, such as `GOPROXY=file://…` takes once it is unpacked, and at its end
+//! the digests of its files, as `sha256sum --check` reads them. An import unpacks it beside the store, and then asks
+//! it as it would ask an upstream: what is not proved is not kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File, OpenOptions};

@@ -8,13 +8,14 @@ mod purge;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 
-use super::failure::{Advise as _, Failure};
+use super::failure::{Advise as _, Failure, USAGE};
 use super::serve::default_store;
 use super::session::Variables;
 use crate::cli::{CacheArgs, CacheCommand, Global, StoreArgs};
+use crate::redact::url_without_secrets;
 use crate::serve::Disk;
 use crate::terminal::{json, plain, to_stdout};
 
@@ -52,15 +53,24 @@ impl<T: Serialize> Shown<'_, T> {
     }
 }
 
-fn folder(args: &StoreArgs) -> anyhow::Result<PathBuf> {
+fn folder(args: &StoreArgs) -> Result<PathBuf, Failure> {
     match &args.store {
-        Some(folder) => Ok(folder.clone()),
-        None => default_store(&Variables::read()),
+        Some(folder) => {
+            let text = folder.to_string_lossy();
+            if text.contains("://") {
+                let url = url_without_secrets(&text);
+                let error = anyhow!("--store {url}: these verbs look after folders");
+                let error = Err::<(), _>(error).help("`modtape serve` fills a shared store");
+                return Err(Failure::new(USAGE, error.expect_err("it is one")));
+            }
+            Ok(folder.clone())
+        }
+        None => Ok(default_store(&Variables::read())?),
     }
 }
 
 /// The store that is named, or the default one; an error if it has never been one.
-fn opened(args: &StoreArgs) -> anyhow::Result<(PathBuf, Disk)> {
+fn opened(args: &StoreArgs) -> Result<(PathBuf, Disk), Failure> {
     let folder = folder(args)?;
     let shown = folder.display().to_string();
     let disk = Disk::existing(&folder).with_context(|| format!("cannot open {shown}"))?;
@@ -70,7 +80,7 @@ fn opened(args: &StoreArgs) -> anyhow::Result<(PathBuf, Disk)> {
 }
 
 /// The same; made, if there is none.
-fn made(args: &StoreArgs) -> anyhow::Result<(PathBuf, Disk)> {
+fn made(args: &StoreArgs) -> Result<(PathBuf, Disk), Failure> {
     let folder = folder(args)?;
     let disk = Disk::open(&folder);
     let disk = disk.with_context(|| format!("cannot keep anything in {}", folder.display()));

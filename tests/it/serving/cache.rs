@@ -115,7 +115,7 @@ fn what_cannot_be_pulled_is_listed() {
     world
         .origin
         .add_rule(Rule::suffix(&path).status(404).body("not found\n"));
-    let mut sums = world.sums.replace("h1:", "h1:").into_bytes();
+    let mut sums = world.sums.clone().into_bytes();
     let _ = writeln!(
         sums,
         "rsc.io/none v1.0.0 h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -184,6 +184,13 @@ fn a_store_is_listed_and_counted() {
         LIMIT,
     );
     assert!(nowhere.stderr.contains("holds no answers"), "{nowhere:?}");
+    let shared = ["cache", "pull", "go.sum", "--store", "s3://bucket/prefix"];
+    let shared = run(world.sandbox.modtape(shared), LIMIT);
+    assert_eq!(shared.status.code(), Some(2), "{shared:?}");
+    assert!(
+        shared.stderr.contains("s3://bucket/prefix: these verbs"),
+        "{shared:?}"
+    );
 }
 
 #[test]
@@ -238,7 +245,9 @@ fn what_is_damaged_is_found_and_goes_only_where_that_is_asked_for() {
 #[test]
 fn what_nobody_needs_goes_and_what_is_about_to_be_named_stays() {
     let Some(world) = World::filled() else { return };
-    let hours = |hours: u64| SystemTime::now() - Duration::from_secs(3600 * hours);
+    let now = fs::metadata(world.answer(MOD)).and_then(|it| it.modified());
+    let now = now.expect("it has just been written");
+    let hours = |hours: u64| now - Duration::from_secs(3600 * hours);
     let lay = |path: &str, used: SystemTime| {
         let path = world.sandbox.join("store/v1").join(path);
         fs::create_dir_all(path.parent().expect("it has one")).expect("our own folder");
@@ -251,7 +260,7 @@ fn what_nobody_needs_goes_and_what_is_about_to_be_named_stays() {
         path
     };
     let digest = |first: &str| format!("bodies/{first}/{}", "0".repeat(62));
-    let new = lay(&digest("00"), SystemTime::now());
+    let new = lay(&digest("00"), now);
     let old = lay(&digest("01"), hours(2));
     let written = lay("tmp/new", hours(1));
     let left = lay("tmp/old", hours(25));
