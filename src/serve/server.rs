@@ -261,6 +261,7 @@ impl Server {
         }
         self.tasks.close();
         self.tasks.wait().await;
+        self.private.drain().await;
     }
 
     /// Ends what is still on its way, after a moment for what is nearly there: what is not whole is not kept.

@@ -40,7 +40,6 @@ pub(in crate::commands) struct Settings {
 #[derive(Debug, Clone)]
 pub(super) struct Private {
     /// Where the table begins: `modtape.toml:12`.
-    #[allow(dead_code, reason = "for errors of those who serve them")]
     pub(super) place: String,
     /// Which modules, as in GOPRIVATE.
     pub(super) pattern: String,

@@ -70,6 +70,13 @@ impl Private {
         }
     }
 
+    /// Waits until what is on its way has ended by itself.
+    pub(super) async fn drain(&self) {
+        for area in &self.areas {
+            Box::pin(area.server.drain()).await;
+        }
+    }
+
     /// Ends what is on its way.
     pub(super) async fn close(&self) {
         for area in &self.areas {

@@ -146,7 +146,7 @@ fn a_reload_takes_what_it_can_says_what_it_cannot_and_cuts_nobody_off() {
             "upstream = 'https://b.example'\n\nmemory = '1MB'\n",
         );
         serving.modtape.signal(Signal::HUP);
-        let told = serving.modtape.wait_for_stderr("memory stays as it was");
+        let told = serving.modtape.wait_for_stderr("until a restart\n");
         assert!(
             told.contains("modtape.toml: read again; changed: upstream\n"),
             "{told}"
@@ -187,6 +187,36 @@ fn a_reload_takes_what_it_can_says_what_it_cannot_and_cuts_nobody_off() {
     assert_eq!(serving.get(path).text(), "v1.0.0\n");
     let output = serving.end();
     assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
+}
+
+#[test]
+fn tables_of_private_modules_are_reloaded_too() {
+    let (origin, sandbox) = (origins(), Sandbox::new());
+    let with_table = |upstream: &str| {
+        configure(&sandbox, &origin, "upstream = 'https://a.example'\n");
+        let path = sandbox.join("modtape.toml");
+        let text = fs::read_to_string(&path).expect("our own file");
+        let table = format!("[private.'corp.example/*']\nupstream = 'https://{upstream}'\n");
+        fs::write(path, text + &table).expect("our own folder");
+    };
+    with_table("slow.example");
+    let serving = configured(&sandbox, &[]);
+    let address = serving.address;
+    let path = "/corp.example/x/@v/list";
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| get(address, path));
+        origin.wait_for(|log| !log.requests.is_empty(), LIMIT);
+        with_table("b.example");
+        serving.modtape.signal(Signal::HUP);
+        serving
+            .modtape
+            .wait_for_stderr("read again; changed: private\n");
+        assert_eq!(get(address, "/corp.example/y/@v/list").text(), "v2.0.0\n");
+        assert_eq!(get(address, LIST).text(), "v1.0.0\n");
+        let slow = slow.join().expect("no panic");
+        assert_eq!((slow.status, slow.text()), (200, "v3.0.0\n".to_owned()));
+    });
+    serving.end();
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn a_store_that_is_full_keeps_nothing_and_holds_nobody_up() {
     for size in ["40k", "150k"] {
         let plain = Serving::command(&sandbox, &origin, PROXY, &["--no-ahead"]);
         std::fs::create_dir_all(sandbox.join("store")).expect("our own folder");
-        let mut command = Command::new("unshare");
+        let mut command = program("unshare");
         command.args(["-rm", "sh", "-c"]);
         command.arg(format!(
             "mount -t tmpfs -o size={size} tmpfs store && exec \"$@\""
