@@ -873,8 +873,8 @@ impl Server {
         if !self.is_for_all(item) {
             return None;
         }
-        let accepts = |proof: &Proof| self.truth.accepts(item, proof);
-        let answer = match self.tiers.get_shared(item, accepts).await {
+        let is_proved = |answer: &Answer| self.truth.accepts(item, &answer.proof);
+        let answer = match self.tiers.get_shared(item).await.filter(is_proved) {
             Some(answer) => answer,
             None => self.shared_tile(item).await?,
         };
@@ -890,8 +890,7 @@ impl Server {
         let tile = item.route.tile.filter(|tile| !tile.is_full())?;
         let route = Route::of_tile(item.route.sumdb.as_deref()?, tile.full());
         let full = Item::of_route(route).ok()?;
-        let accepts = |proof: &Proof| self.truth.accepts(&full, proof);
-        self.tiers.get_shared(&full, accepts).await?;
+        self.tiers.get_shared(&full).await?;
         Some(self.cut_from_wider(item).await?.0)
     }
 

@@ -8,6 +8,7 @@ mod from;
 mod private;
 mod purges;
 mod replicas;
+mod repositories;
 mod running;
 pub(crate) mod store;
 mod trials;

@@ -209,7 +209,10 @@ impl Git {
             let told = serde_json::from_slice::<Told>(&stdout).unwrap_or_default();
             let read = match status.success() && told.error.is_none() {
                 true => files(&asked, &told),
-                false => Ok(refused(&asked, &told, &String::from_utf8_lossy(&stderr))),
+                false => {
+                    let stderr = String::from_utf8_lossy(&stderr);
+                    Ok(refused(&asked, &told, &stderr, folder.path()))
+                }
             };
             // It has to be removed on a thread, too.
             drop(folder);
@@ -363,13 +366,14 @@ fn info(told: &Told) -> io::Result<Bytes> {
     Ok(serde_json::to_vec(&info)?.into())
 }
 
-/// What go says instead of an answer.
-fn refused(item: &Item, told: &Told, stderr: &str) -> Found {
+/// What go says instead of an answer, without the folder that it worked in.
+fn refused(item: &Item, told: &Told, stderr: &str, folder: &Path) -> Found {
     let text = match &told.error {
         Some(Reason::Text(text) | Reason::Struct { err: text }) => text,
         None => stderr,
     };
-    let text = Redactor::new(crate::tls::random()).text(text);
+    let text = text.replace(&*folder.to_string_lossy(), "");
+    let text = Redactor::new(crate::tls::random()).text(&text);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let text = lines.take(8).collect::<Vec<_>>().join("; ");
     let text = match text.is_empty() {
@@ -382,4 +386,62 @@ fn refused(item: &Item, told: &Told, stderr: &str) -> Found {
         return Found::Absent(StatusCode::NOT_FOUND, format!("{text}\n"));
     }
     Found::Failed(Failure::bad_gateway(format!("{}: {text}", item.path())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_404_is_only_what_go_says_is_not_there() {
+        let item = Item::of_path("/git.corp.example/x/@v/v1.0.0.info").expect("an item");
+        let found = |stderr: &str| refused(&item, &Told::default(), stderr, Path::new("/work/one"));
+        for absent in [
+            "go: git.corp.example/x@v1.0.0: invalid version: unknown revision v1.0.0",
+            "go: module git.corp.example/x: no matching versions for query \"latest\"",
+            "reading https://git.corp.example/x?go-get=1: 404 Not Found",
+        ] {
+            assert!(matches!(found(absent), Found::Absent(..)), "{absent}");
+        }
+        for failed in [
+            "",
+            "fatal: could not read Username for 'https://git.corp.example': terminal prompts disabled",
+            "ssh: connect to host git.corp.example port 22: Connection timed out",
+            "unknown revision v1.0.0: fetch timed out",
+        ] {
+            assert!(matches!(found(failed), Found::Failed(_)), "{failed}");
+        }
+        let Found::Failed(told) =
+            found("git in /work/one/gopath: https://u:secret@git.corp.example")
+        else {
+            panic!("it failed");
+        };
+        let text = told.text();
+        assert!(
+            !text.contains("/work/one") && !text.contains("secret"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_pattern_names_its_hosts() {
+        for pattern in [
+            "git.corp.example/*",
+            "*.corp.example",
+            "*.corp.example/team/*",
+        ] {
+            assert_eq!(mistake_in_git_pattern(pattern), None, "{pattern}");
+        }
+        for pattern in [
+            "*",
+            "*/x",
+            "*.*/x",
+            "git*.example",
+            "10.0.0.[0-9]",
+            "*.example/x",
+            "corp/*",
+        ] {
+            assert!(mistake_in_git_pattern(pattern).is_some(), "{pattern}");
+        }
+    }
 }

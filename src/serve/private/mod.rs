@@ -115,7 +115,7 @@ mod tests {
             "/git.corp.example/%21x/y/@v/v1.0.0.zip",
             "/git.corp.example/x/@v/v1.0.0+incompatible.mod",
             "/git.corp.exampl%65/x/@latest",
-            "/code.example/!team/@v/feature/branch.info",
+            "/code.example/!team/@v/main.info",
             "/code.example/team/v2/@v/list",
         ] {
             let item = Item::of_path(path).expect(path);
