@@ -533,9 +533,9 @@ pub(crate) struct PurgeArgs {
     /// versions there are
     #[arg(value_name = "MODULE[@VERSION|@list|@latest]")]
     pub(crate) module: String,
-    /// Folder where a server keeps answers; may be given several times [default: modtape/modules in your cache
-    /// folder]
-    #[arg(long, value_name = "DIR")]
+    /// Folder where a server keeps answers, or object store that servers share; may be given several times
+    /// [default: modtape/modules in your cache folder]
+    #[arg(long, value_name = "DIR|URL")]
     pub(crate) store: Vec<PathBuf>,
     /// Redis that the servers share: all of them are told
     #[arg(

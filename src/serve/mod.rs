@@ -56,7 +56,7 @@ pub(crate) use private::{Git, Private, Users, mistake_in_git_pattern};
 pub(crate) use purge::Purge;
 pub(crate) use redis::Redis;
 pub(crate) use server::{Counts, Done, Parts, Server};
-pub(crate) use shared::Shared;
+pub(crate) use shared::{Shared, purge as purge_objects};
 pub(crate) use tiers::Tiers;
 pub(crate) use tree::Tree;
 pub(crate) use truth::Truth;

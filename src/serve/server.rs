@@ -387,7 +387,8 @@ impl Server {
     /// Redis, if it may hear of an item: private modules are each replica's own, and so is a tree.
     fn redis_for(&self, item: &Item) -> Option<&Arc<Redis>> {
         let redis = self.redis.as_ref().filter(|_| self.tree.is_none())?;
-        self.truth.is_public(item.module()).then_some(redis)
+        let is_for_all = item.asker().is_none() && self.truth.is_public(item.module());
+        is_for_all.then_some(redis)
     }
 
     fn age(&self, item: &Item, answer: &Answer) -> Age {

@@ -20,7 +20,7 @@ use tempfile::NamedTempFile;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{Answer, Content};
-use super::disk::digest_of;
+use super::disk::{Removed, digest_of};
 use super::guard::Guard;
 use super::kept::{Head, INLINE, body_path, hex};
 use super::purge::Purge;
@@ -290,6 +290,33 @@ impl Shared {
 /// How long so many bytes may take.
 const fn transfer(bytes: u64) -> Duration {
     Duration::from_secs(bytes / SLOWEST)
+}
+
+/// Removes what a purge covers from an object store, with the bodies: another answer with the same body is fetched
+/// again. What the checksum database says stays, since it is proved.
+pub(crate) async fn purge(objects: &Objects, purge: &Purge) -> Result<Vec<Removed>, Failure> {
+    let folder = format!("{}/@v", purge.folder());
+    let mut removed = Vec::new();
+    for name in objects.below(&answer_key(&folder)).await? {
+        let path = format!("{folder}/{name}");
+        let key = answer_key(&path);
+        if !purge.covers(&path) {
+            continue;
+        }
+        let Some(object) = objects.get(&key).await? else {
+            continue;
+        };
+        let kept = object.whole(LONGEST).await?;
+        objects.remove(&key).await?;
+        let head = Head::read(&path, &kept).ok().map(|(head, _)| head);
+        if let Some(head) = head.as_ref().filter(|head| !head.is_inline()) {
+            objects.remove(&body_key(&head.sha256)).await?;
+        }
+        let bytes = head.map_or(0, |head| head.bytes);
+        removed.push(Removed { path, bytes });
+    }
+    removed.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(removed)
 }
 
 fn answer_key(path: &str) -> String {

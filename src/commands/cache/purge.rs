@@ -9,13 +9,17 @@ use serde::Serialize;
 use crate::cli::{Global, PurgeArgs};
 use crate::clock::Clock;
 use crate::commands::failure::{Advise as _, Failure, USAGE};
+use crate::commands::objects::open;
 use crate::commands::runtime::block_on;
 use crate::commands::serve::default_store;
 use crate::commands::session::Variables;
+use crate::objects::{self, Objects};
+use crate::redact::url_without_secrets;
 use crate::serve::{Disk, Purge, Redis, Removed};
 use crate::terminal::words::{count, size};
 use crate::terminal::{json, plain, say, to_stdout};
 use crate::tls::{RootSources, Roots};
+use crate::upstream::ParentProxies;
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -43,7 +47,15 @@ pub(super) fn run(args: &PurgeArgs, global: &Global) -> Result<ExitCode, Failure
         places: Vec::new(),
     };
     let variables = Variables::read();
-    for (folder, disk) in stores(args, &variables)? {
+    let stores = Stores::of(args, &variables)?;
+    // Servers read a folder again that they have purged: what they share goes first.
+    for (place, objects) in stores.shared {
+        let removed = block_on(crate::serve::purge_objects(&objects, &purge))?;
+        let place = place.to_string();
+        let removed = removed.with_context(|| format!("cannot purge {place}"))?;
+        purged.places.push(Place { place, removed });
+    }
+    for (folder, disk) in stores.folders {
         let place = folder.display().to_string();
         let removed = disk.purge(&purge).and_then(|removed| {
             // Last, so that a server that hears of it finds it removed.
@@ -69,37 +81,70 @@ pub(super) fn run(args: &PurgeArgs, global: &Global) -> Result<ExitCode, Failure
     Ok(ExitCode::SUCCESS)
 }
 
-/// The folders that are named; or else the default one: there may be none where a Redis is named.
-fn stores(args: &PurgeArgs, variables: &Variables) -> anyhow::Result<Vec<(PathBuf, Disk)>> {
-    let is_needed = !args.store.is_empty() || args.redis.is_none();
-    let folders = match &args.store[..] {
-        [] if is_needed => vec![default_store(variables)?],
-        [] => default_store(variables).into_iter().collect(),
-        folders => folders.to_vec(),
-    };
-    let mut stores = Vec::new();
-    for folder in folders {
-        let shown = folder.display();
-        let disk = Disk::existing(&folder).with_context(|| format!("cannot open {shown}"))?;
-        match disk {
-            Some(disk) => stores.push((folder, disk)),
-            None if is_needed => {
-                let missing = Err(anyhow!("{shown} holds no answers"));
-                return missing.help("--store DIR names the folder of `modtape serve`");
-            }
-            None => {}
-        }
-    }
-    Ok(stores)
+/// Where answers are kept.
+struct Stores {
+    folders: Vec<(PathBuf, Disk)>,
+    shared: Vec<(objects::Place, Objects)>,
 }
 
-fn redis_of(url: &str, variables: &Variables) -> Result<Redis, Failure> {
+impl Stores {
+    /// Those that are named; or else the default folder, which need not be there where a Redis is named.
+    fn of(args: &PurgeArgs, variables: &Variables) -> Result<Self, Failure> {
+        let is_needed = !args.store.is_empty() || args.redis.is_none();
+        let named = match &args.store[..] {
+            [] if is_needed => vec![default_store(variables)?],
+            [] => default_store(variables).into_iter().collect(),
+            stores => stores.to_vec(),
+        };
+        let mut stores = Self {
+            folders: Vec::new(),
+            shared: Vec::new(),
+        };
+        for store in named {
+            if let Some(url) = store.to_str().filter(|text| objects::Place::is_url(text)) {
+                stores.shared.push(shared(url, variables)?);
+                continue;
+            }
+            let shown = store.display();
+            let disk = Disk::existing(&store).with_context(|| format!("cannot open {shown}"))?;
+            match disk {
+                Some(disk) => stores.folders.push((store, disk)),
+                None if is_needed => {
+                    let missing: anyhow::Result<Self> = Err(anyhow!("{shown} holds no answers"));
+                    return Ok(missing.help("--store DIR names the folder of `modtape serve`")?);
+                }
+                None => {}
+            }
+        }
+        Ok(stores)
+    }
+}
+
+fn shared(url: &str, variables: &Variables) -> Result<(objects::Place, Objects), Failure> {
+    let usage = |error| Failure::new(USAGE, error);
+    let place = url.parse::<objects::Place>();
+    let place = place.with_context(|| format!("--store {}", url_without_secrets(url)));
+    let place = place.map_err(usage)?;
+    let parents = ParentProxies::from_variables(
+        &variables.https_proxy,
+        &variables.http_proxy,
+        &variables.no_proxy,
+    );
+    let objects = open(&place, Clock::start(), &roots(variables)?, parents);
+    Ok((place, objects.map_err(usage)?))
+}
+
+fn roots(variables: &Variables) -> anyhow::Result<Roots> {
     let roots = Roots::load(&RootSources {
         file: variables.ssl_cert_file.clone(),
         dirs: variables.ssl_cert_dir.clone(),
         extra: Vec::new(),
     });
-    let redis = Redis::new(Clock::start(), url, &roots?);
+    Ok(roots?)
+}
+
+fn redis_of(url: &str, variables: &Variables) -> Result<Redis, Failure> {
+    let redis = Redis::new(Clock::start(), url, &roots(variables)?);
     redis.map_err(|why| Failure::new(USAGE, anyhow!("--redis {why}")))
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use modtape::clock::{Clock, Timestamp};
 
 use super::purges::until_purged;
+use super::store::{Bucket, PLACE};
 use super::*;
 
 const PROXY: &str = "https://proxy.golang.org";
@@ -385,6 +386,167 @@ fn a_purge_reaches_every_replica_and_those_that_were_away() {
     }
     assert_eq!(asked(&origin, &list), 2);
     for replica in [a, b, c] {
+        replica.end();
+    }
+}
+
+/// What becomes of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    None,
+    ReplicaKilled,
+    RedisStopped,
+    RedisRestarted,
+    StoreStopped,
+}
+
+const TROUBLES: [Trouble; 6] = [
+    Trouble::None,
+    Trouble::ReplicaKilled,
+    Trouble::RedisStopped,
+    Trouble::None,
+    Trouble::StoreStopped,
+    Trouble::RedisRestarted,
+];
+
+/// The paths of a round, and what they have.
+fn things(round: usize) -> [(String, String); 3] {
+    let folder = format!("/a.example/m{round}/@v");
+    let info = r#"{"Version":"v1.0.0","Time":"2026-01-01T00:00:00Z"}"#;
+    [
+        (format!("{folder}/list"), format!("v1.0.{round}\n")),
+        (
+            format!("{folder}/v1.0.0.mod"),
+            format!("module a.example/m{round}\n"),
+        ),
+        (format!("{folder}/v1.0.0.info"), info.to_owned()),
+    ]
+}
+
+#[test]
+fn ninety_clients_of_three_replicas_get_right_answers_whatever_becomes_of_the_tiers() {
+    let folder = Sandbox::new();
+    let Some(mut server) = Server::start(&folder) else {
+        return;
+    };
+    let bucket = Bucket::start();
+    let rounds = count(6, 200);
+    // Some more, to find out whether a tier is used again.
+    let all: Vec<_> = (0..rounds * 400).flat_map(things).collect();
+    let files = all.iter().map(|(path, body)| {
+        (
+            ("a.example", path.as_str()),
+            (200, "text/plain", body.clone()),
+        )
+    });
+    let slow = Rule::any().delay(Duration::from_millis(200));
+    let origin = Origin::builder(Content::files(files)).rule(slow).start();
+    let sandboxes = [Sandbox::new(), Sandbox::new(), Sandbox::new()];
+    let url = server.url();
+    let start = |sandbox: &Sandbox| {
+        let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
+        let mut command = sandbox.modtape(["serve", "--listen", "127.0.0.1:0", "--store", "store"]);
+        command.args([
+            "--connect-to",
+            &everywhere,
+            "--upstream",
+            ALONE,
+            "--redis",
+            &url,
+        ]);
+        command.arg("--upstream-ca").arg(origin.root_pem_path());
+        command
+            .arg("--no-ahead")
+            .env("GOSUMDB", "off")
+            .current_dir(sandbox.path());
+        if let Some(bucket) = &bucket {
+            command.args(["--store", PLACE]);
+            bucket.env(&mut command);
+        }
+        Serving::told(Spawned::start(command))
+    };
+    let mut replicas: Vec<_> = sandboxes.iter().map(start).collect();
+    let mut spare = rounds;
+    for round in 0..rounds {
+        let trouble = TROUBLES[round % TROUBLES.len()];
+        // Each asks for something new until it has found what it has left out.
+        for replica in &replicas {
+            let is_well = (0..300).any(|_| {
+                replica.get(&things(spare)[0].0);
+                replica.get(&things(spare)[1].0);
+                spare += 1;
+                !replica.get("/readyz").text().contains("left out")
+            });
+            assert!(is_well, "{round}: {}", replica.get("/readyz").text());
+        }
+        match (trouble, &bucket) {
+            (Trouble::RedisStopped, _) => server.redis.signal(Signal::STOP),
+            (Trouble::RedisRestarted, _) => server.redis.signal(Signal::KILL),
+            (Trouble::StoreStopped, Some(bucket)) => bucket.server.signal(Signal::STOP),
+            _ => {}
+        }
+        let things = things(round);
+        thread::scope(|scope| {
+            let clients: Vec<_> = (0..90)
+                .map(|number| {
+                    let address = replicas[number % 3].address;
+                    let (path, body) = &things[number / 3 % 3];
+                    let client = scope.spawn(move || timed(|| get(address, path)));
+                    (client, number % 3, body)
+                })
+                .collect();
+            if trouble == Trouble::ReplicaKilled {
+                // All are on their way: the origin takes its time.
+                let is_asked =
+                    |log: &Log, path: &str| log.requests.iter().any(|served| served.path == path);
+                let are_asked = |log: &Log| things.iter().all(|(path, _)| is_asked(log, path));
+                origin.wait_for(are_asked, LIMIT);
+                replicas[0].modtape.signal(Signal::KILL);
+            }
+            for (client, replica, body) in clients {
+                let was_killed = trouble == Trouble::ReplicaKilled && replica == 0;
+                // Nobody listens where it was.
+                let (answer, took) = match client.join() {
+                    Ok(answered) => answered,
+                    Err(_) if was_killed => continue,
+                    Err(_) => panic!("{round} {trouble:?}"),
+                };
+                assert!(
+                    took < Duration::from_secs(12),
+                    "{round} {trouble:?}: {took:?}"
+                );
+                if was_killed && !answer.is_whole {
+                    continue;
+                }
+                let is_right = answer.status == 200 && answer.text() == *body;
+                assert!(is_right, "{round} {trouble:?}: {answer:?}");
+            }
+        });
+        let most = match trouble {
+            Trouble::None | Trouble::StoreStopped => 1,
+            Trouble::ReplicaKilled => 2,
+            // Each for itself.
+            Trouble::RedisStopped | Trouble::RedisRestarted => 3,
+        };
+        for (path, _) in &things {
+            let asked = asked(&origin, path);
+            assert!(
+                (1..=most).contains(&asked),
+                "{round} {trouble:?}: {path} {asked}"
+            );
+        }
+        match (trouble, &bucket) {
+            (Trouble::ReplicaKilled, _) => replicas[0] = start(&sandboxes[0]),
+            (Trouble::RedisStopped, _) => server.redis.signal(Signal::CONT),
+            (Trouble::RedisRestarted, _) => {
+                drop(server);
+                server = Server::start(&folder).expect("it has run before");
+            }
+            (Trouble::StoreStopped, Some(bucket)) => bucket.server.signal(Signal::CONT),
+            _ => {}
+        }
+    }
+    for replica in replicas {
         replica.end();
     }
 }

@@ -16,7 +16,7 @@ use super::*;
 const GO_LIMIT: Duration = Duration::from_secs(120);
 
 /// Where modules lie in the bucket.
-const PLACE: &str = "s3://team/modules";
+pub(super) const PLACE: &str = "s3://team/modules";
 
 /// moto asks who it is, and takes anybody.
 const KNOWN: &str = "Authorization: AWS4-HMAC-SHA256 Credential=tests/20260101/us-east-1/s3/aws4_request, \
@@ -50,7 +50,7 @@ impl Access {
 
 /// An S3 server with a bucket, `team`.
 pub(crate) struct Bucket {
-    _server: Spawned,
+    pub(super) server: Spawned,
     access: Access,
     /// What a request of a test says of itself.
     known: &'static str,
@@ -85,7 +85,7 @@ impl Bucket {
         let (_, rest) = told.split_once("http://").expect("it is told");
         let address = rest.lines().next().expect("a line").trim().parse();
         let bucket = Self {
-            _server: server,
+            server,
             access: Access::to(address.expect("an address")),
             known: KNOWN,
             _folder: None,
@@ -105,7 +105,7 @@ impl Bucket {
         let (_, rest) = told.split_once("listening on ").expect("it is told");
         let address = rest.lines().next().expect("a line").trim().parse();
         Some(Self {
-            _server: server,
+            server,
             access: Access {
                 address: address.expect("an address"),
                 key: "S3RVER",
@@ -413,4 +413,35 @@ fn one_folder_and_one_store_at_most() {
         assert!(output.stderr.contains(told), "{}", output.stderr);
         assert!(!output.stderr.contains("SECRET"), "{}", output.stderr);
     }
+}
+
+#[test]
+fn a_purge_that_names_the_store_removes_bodies_from_it_too() {
+    let (Some(content), Some(bucket)) = (hello(), Bucket::start()) else {
+        return;
+    };
+    let origin = Origin::start(content);
+    let sandbox = Sandbox::new();
+    let serving = start(&sandbox, &origin, bucket.access, &[]);
+    for path in [ZIP, MOD] {
+        assert_eq!(serving.get(path).status, 200);
+    }
+    serving.end();
+    let is_named = |key: &String| key.contains("/toml/@v/") || key.contains("/bodies/");
+    let before = bucket.keys();
+    assert!(
+        before.iter().any(|key| key.contains("/bodies/")),
+        "{before:?}"
+    );
+    let others = before.iter().filter(|key| !is_named(key)).count();
+    let mut purge = sandbox.modtape(["cache", "purge", "github.com/BurntSushi/toml@v1.3.2"]);
+    purge.args(["--store", PLACE, "--json"]);
+    bucket.env(&mut purge);
+    let purged = run(purge, GO_LIMIT).expect_success();
+    let json: serde_json::Value = serde_json::from_str(&purged.stdout).expect("JSON");
+    let removed = json["places"][0]["removed"].as_array().expect("a list");
+    assert!(removed.iter().any(|it| it["path"] == ZIP[1..]), "{json}");
+    let after = bucket.keys();
+    assert!(!after.iter().any(is_named), "{after:?}");
+    assert_eq!(after.len(), others, "{after:?}");
 }
