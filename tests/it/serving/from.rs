@@ -107,11 +107,8 @@ fn a_sealed_recording_serves_a_team() {
         assert_eq!((file.status, file.is_whole), (200, true), "{file:?}");
     }
     let end = serving.end();
-    assert!(
-        end.stderr.contains(" answered, 5 missing"),
-        "{}",
-        end.stderr
-    );
+    let told = "missing: zip github.com/BurntSushi/toml v1.3.1, asked 5 times";
+    assert!(end.stderr.contains(told), "{}", end.stderr);
     assert_eq!(fetched.origin.requests().len(), served, "nobody is asked");
 }
 
@@ -253,4 +250,38 @@ fn a_recording_of_that_name_is_not_replaced() {
     let again = serve();
     assert_eq!(again.status.code(), Some(125), "{}", again.stderr);
     assert!(again.stderr.contains("exists already"), "{}", again.stderr);
+}
+
+#[test]
+fn a_disk_that_is_full_ends_the_recording_and_not_the_service() {
+    let Some(content) = Content::corpus("hello", Sumdb::Heads) else {
+        return;
+    };
+    let mut probe = program("unshare");
+    let probe = probe.args(["-rm", "true"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        return skipped("no mount namespaces here");
+    }
+    let (sandbox, origin) = (Sandbox::new(), Origin::start(content));
+    fs::create_dir(sandbox.join("small")).expect("our own folder");
+    let flags = ["--no-ahead", "--record", "./small/upstream"];
+    let plain = Serving::command(&sandbox, &origin, "https://proxy.golang.org", &flags);
+    let mut command = program("unshare");
+    // As much as a recording begins with, and a part of the zip.
+    let mount = "mount -t tmpfs -o size=300k tmpfs small && exec \"$@\"";
+    command.args(["-rm", "sh", "-c", mount, "sh"]);
+    command.arg(plain.get_program()).args(plain.get_args());
+    let set = plain.get_envs();
+    command.envs(set.filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(sandbox.path());
+    let serving = Serving::told(Spawned::start(command));
+    for _ in 0..2 {
+        let zip = serving.get(&format!("{TOML}/@v/v1.3.2.zip"));
+        assert_eq!((zip.status, zip.is_whole), (200, true), "{zip:?}");
+    }
+    let told = "no longer all on record, and clients are served on: ";
+    serving.modtape.wait_for_stderr(told);
+    let list = serving.get(&format!("{TOML}/@v/list"));
+    assert_eq!(list.status, 200, "{list:?}");
+    serving.end();
 }
