@@ -217,6 +217,29 @@ fn what_one_server_has_proved_another_serves_with_nobody_upstream() {
 }
 
 #[test]
+fn what_was_kept_unverified_is_asked_for_upstream_and_replaced() {
+    for bucket in Bucket::each() {
+        let Some(content) = hello() else { return };
+        let origin = Origin::start(content);
+        for (env, tier) in [
+            (&[("GOSUMDB", "off")][..], "miss"),
+            // The same bytes, but nobody has vouched for them.
+            (&[], "miss"),
+            (&[], "store"),
+        ] {
+            let sandbox = Sandbox::new();
+            let serving = start(&sandbox, &origin, bucket.access, env);
+            for path in [MOD, ZIP] {
+                let answer = serving.get(path);
+                assert!(answer.body == file(path), "{}", answer.head);
+                assert_eq!(answer.tier(), tier, "{path}, {env:?}");
+            }
+            serving.end();
+        }
+    }
+}
+
+#[test]
 fn a_real_go_command_is_served_from_another_machines_store() {
     let Some(bucket) = Bucket::start() else {
         return;
