@@ -119,7 +119,7 @@ fn the_rest_of_another_zip_is_never_put_behind_the_beginning_of_one() {
 #[test]
 fn a_store_that_is_full_keeps_nothing_and_holds_nobody_up() {
     let Some(content) = hello() else { return };
-    let probe = Command::new("unshare").args(["-rm", "true"]).output();
+    let probe = program("unshare").args(["-rm", "true"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
         return skipped("no mount namespaces here");
     }
