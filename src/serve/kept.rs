@@ -24,7 +24,7 @@ pub(super) struct Head {
     pub(super) sha256: String,
     /// When it came from upstream, seconds since 1970 (UTC).
     at: u64,
-    proof: Proof,
+    pub(super) proof: Proof,
 }
 
 impl Head {

@@ -874,8 +874,8 @@ impl Server {
         if !self.is_for_all(item) {
             return None;
         }
-        let is_proved = |answer: &Answer| self.truth.accepts(item, &answer.proof);
-        let answer = match self.tiers.get_shared(item).await.filter(is_proved) {
+        let accepts = |proof: &Proof| self.truth.accepts(item, proof);
+        let answer = match self.tiers.get_shared(item, accepts).await {
             Some(answer) => answer,
             None => self.shared_tile(item).await?,
         };
@@ -891,7 +891,8 @@ impl Server {
         let tile = item.route.tile.filter(|tile| !tile.is_full())?;
         let route = Route::of_tile(item.route.sumdb.as_deref()?, tile.full());
         let full = Item::of_route(route).ok()?;
-        self.tiers.get_shared(&full).await?;
+        let accepts = |proof: &Proof| self.truth.accepts(&full, proof);
+        self.tiers.get_shared(&full, accepts).await?;
         Some(self.cut_from_wider(item).await?.0)
     }
 

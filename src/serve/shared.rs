@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::answer::{Answer, Content};
+use super::answer::{Answer, Content, Proof};
 use super::disk::{Removed, digest_of};
 use super::guard::Guard;
 use super::kept::{Head, INLINE, body_path, hex};
@@ -76,6 +76,15 @@ pub(super) enum Found {
     Whole(Answer),
     /// Its body is an object of its own.
     Large(Head),
+}
+
+impl Found {
+    pub(super) fn proof(&self) -> &Proof {
+        match self {
+            Self::Whole(answer) => &answer.proof,
+            Self::Large(head) => &head.proof,
+        }
+    }
 }
 
 impl Shared {
@@ -146,7 +155,11 @@ impl Shared {
             let first = object.next().await.transpose()?;
             Ok::<_, Failure>(Some((object, first, place)))
         });
-        let (object, first, _place) = began.await??;
+        let Some((object, first, _place)) = began.await? else {
+            // An answer without its body.
+            self.replaces(path);
+            return None;
+        };
         if object.bytes() != head.bytes || head.bytes > ZIP_LIMIT {
             self.is_damaged(&key, "it has another length");
             return None;
@@ -276,6 +289,15 @@ impl Shared {
     /// Says that an object is damaged, and remembers to replace it.
     fn is_damaged(&self, key: &str, why: &str) {
         tracing::warn!(target: "modtape::serve", "the shared store: {key} is damaged: {why}");
+        self.remember(key);
+    }
+
+    /// The next answer to a path takes the place of the one that is there.
+    pub(super) fn replaces(&self, path: &str) {
+        self.remember(&answer_key(path));
+    }
+
+    fn remember(&self, key: &str) {
         let mut damaged = self.damaged();
         if damaged.len() < REMEMBERED {
             damaged.insert(key.to_owned());

@@ -130,11 +130,21 @@ impl Tiers {
     }
 
     /// The answer that the shared store has to an item, held against its digest; it is kept on the disk and in
-    /// memory. `None` if there is none, or the store does not give it in time. Whether the item may be looked
-    /// for there, and whether its proof is enough, is for the caller to say.
-    pub(super) async fn get_shared(&self, item: &Item) -> Option<Answer> {
+    /// memory. `None` if there is none, its proof is not enough, or the store does not give it in time. Whether the item
+    /// may be looked for there is for the caller to say.
+    pub(super) async fn get_shared(
+        &self,
+        item: &Item,
+        accepts: impl Fn(&Proof) -> bool,
+    ) -> Option<Answer> {
         let (shared, path) = (self.shared.as_ref()?, item.path());
-        let head = match shared.get(path).await? {
+        let found = shared.get(path).await?;
+        // Who put it there verifies less: it is kept nowhere, and ours takes its place.
+        if !accepts(found.proof()) {
+            shared.replaces(path);
+            return None;
+        }
+        let head = match found {
             Found::Whole(answer) => {
                 self.put(path, &answer).await;
                 return Some(answer);
