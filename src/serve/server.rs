@@ -912,9 +912,10 @@ impl Server {
         Some(self.uploads.spawn(upload))
     }
 
-    /// Whether the shared store may have an item: what never changes, of modules that are not private.
+    /// Whether the shared store may have an item: what never changes, of modules that are not private. A tree is
+    /// this server's own.
     fn is_for_all(&self, item: &Item) -> bool {
-        item.life() == Life::Immutable && self.truth.is_public(item.module())
+        self.tree.is_none() && item.life() == Life::Immutable && self.truth.is_public(item.module())
     }
 
     /// A tile as wide as it was asked for, from a wider one: the hashes of complete subtrees never change.
