@@ -12,7 +12,7 @@ use crate::support::*;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "docs/recording.md",
     "docs/explaining.md",
@@ -20,6 +20,7 @@ const PAGES: [&str; 8] = [
     "docs/replaying.md",
     "docs/containers.md",
     "docs/serving.md",
+    "docs/operating.md",
     "docs/limits.md",
 ];
 

@@ -5,6 +5,7 @@ mod builds;
 mod cache;
 mod caching;
 mod from;
+mod operating;
 mod private;
 mod purges;
 mod replicas;

@@ -17,14 +17,14 @@ const MOD: &str = "/github.com/!burnt!sushi/toml/@v/v1.3.2.mod";
 const ALONE: &str = "https://a.example";
 
 /// Debian's redis-server, on a socket in a folder.
-struct Server {
+pub(super) struct Server {
     redis: Spawned,
     socket: PathBuf,
 }
 
 impl Server {
     /// Starts one; `None`, with a line on stderr, where there is none.
-    fn start(sandbox: &Sandbox) -> Option<Self> {
+    pub(super) fn start(sandbox: &Sandbox) -> Option<Self> {
         if !has_program("redis-server") {
             skipped("replicas: there is no redis-server");
             return None;
@@ -40,7 +40,7 @@ impl Server {
         Some(Self { redis, socket })
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("redis+unix://{}", self.socket.display())
     }
 
