@@ -948,7 +948,7 @@ pub(crate) struct PushArgs {
 pub(crate) struct PullArgs {
     /// The recording: s3://BUCKET/PREFIX/NAME, gs://…, az://…, or its name with --from
     #[arg(value_name = "URL|NAME")]
-    pub(crate) name: String,
+    pub(crate) place: String,
     /// Where a name is looked for
     #[arg(long, value_name = "URL")]
     pub(crate) from: Option<String>,

@@ -14,7 +14,7 @@ use crate::diagnose::rules::RULES;
 use crate::terminal::to_stdout;
 
 /// The verbs that take a recording, and how many other words come before it.
-const VERBS: [(&str, usize); 12] = [
+const VERBS: [(&str, usize); 13] = [
     ("report", 0),
     ("ls", 0),
     ("replay", 0),
@@ -25,6 +25,7 @@ const VERBS: [(&str, usize); 12] = [
     ("why", 1),
     ("show", 1),
     ("export", 1),
+    ("push", 0),
     ("recordings info", 0),
     ("recordings path", 0),
 ];

@@ -159,16 +159,7 @@ mod tests {
 
     #[test]
     fn what_is_no_module_is_told_so() {
-        for text in [
-            "",
-            "x",
-            "../y",
-            "a.b/../c",
-            "a.b/c@",
-            "a.b/c@a/b",
-            "a.b/c@v1@v2 x",
-            "*",
-        ] {
+        for text in ["", "x", "../y", "a.b/../c", "a.b/c@", "a.b/c@a/b", "*"] {
             assert!(text.parse::<Purge>().is_err(), "{text}");
         }
     }

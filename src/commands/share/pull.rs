@@ -71,17 +71,17 @@ pub(in crate::commands) fn run(args: &PullArgs, global: &Global) -> Result<ExitC
 fn remote(args: &PullArgs) -> anyhow::Result<Remote> {
     if let Some(from) = &args.from {
         ensure!(
-            !Place::is_url(&args.name),
+            !Place::is_url(&args.place),
             "{} and --from are two places",
-            crate::redact::url_without_secrets(&args.name)
+            crate::redact::url_without_secrets(&args.place)
         );
-        return Remote::open(place(from)?, args.name.clone());
+        return Remote::open(place(from)?, args.place.clone());
     }
-    if !Place::is_url(&args.name) {
-        let error = anyhow!("{} is a name, and no place is given", args.name);
+    if !Place::is_url(&args.place) {
+        let error = anyhow!("{} is a name, and no place is given", args.place);
         return Err(error).help("--from s3://BUCKET/PREFIX says where it is");
     }
-    let (place, name) = place(&args.name)?
+    let (place, name) = place(&args.place)?
         .split()
         .context("the URL ends with no name: s3://BUCKET/PREFIX/NAME")?;
     Remote::open(place, name)
