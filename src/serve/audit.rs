@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use super::access::Access;
 use super::answer::{Answer, Content, Proof};
-use super::disk::{Disk, Kept};
+use super::disk::{Disk, Flaw, Kept};
 use super::item::Item;
 use super::memory::Memory;
 use super::private::Private;
@@ -41,6 +41,8 @@ pub(crate) enum Finding {
     Unproved(String),
     /// It is not what it should be.
     Damaged(String),
+    /// It cannot be read at the moment.
+    Unread(String),
 }
 
 impl Audit {
@@ -74,13 +76,19 @@ impl Audit {
             Ok(Ok(Some(answer))) => answer,
             // It was removed meanwhile.
             Ok(Ok(None)) => return Finding::Right,
-            Ok(Err(why)) => return Finding::Damaged(why),
-            Err(panicked) => return Finding::Damaged(panicked.to_string()),
+            Ok(Err(Flaw::Damaged(why))) => return Finding::Damaged(why.to_owned()),
+            Ok(Err(Flaw::Unread(error))) => return Finding::Unread(error.to_string()),
+            Err(panicked) => return Finding::Unread(panicked.to_string()),
         };
         if answer.status != StatusCode::OK {
             return Finding::Right;
         }
-        match self.server.judge(&kept.item, &answer).await {
+        let judged = self.server.judge(&kept.item, &answer).await;
+        let verdict = match judged {
+            Ok(verdict) => verdict,
+            Err(error) => return Finding::Unread(error.to_string()),
+        };
+        match verdict {
             Verdict::Wrong(why) => Finding::Damaged(why),
             Verdict::Unproved(why) if is_proved_by_itself(&kept.item, &answer) => {
                 Finding::Unproved(why)
@@ -102,27 +110,18 @@ fn is_proved_by_itself(item: &Item, answer: &Answer) -> bool {
 
 impl Server {
     /// Judges an answer as if it had just come.
-    async fn judge(self: &Arc<Self>, item: &Item, answer: &Answer) -> Verdict {
-        let wrong = |error: std::io::Error| Verdict::Wrong(error.to_string());
+    async fn judge(self: &Arc<Self>, item: &Item, answer: &Answer) -> std::io::Result<Verdict> {
         if !item.is_zip() {
-            return match answer.text() {
-                Ok(text) => self.truth.of_text(self, item, &text).await,
-                Err(error) => wrong(error),
-            };
+            return Ok(self.truth.of_text(self, item, &answer.text()?).await);
         }
         let (file, bytes) = match &answer.content {
             Content::File(file, bytes) => (Arc::clone(file), *bytes),
             Content::Bytes(body) => {
-                let written = tempfile::tempfile().and_then(|mut file| {
-                    file.write_all(body)?;
-                    Ok(file)
-                });
-                match written {
-                    Ok(file) => (Arc::new(file), body.len() as u64),
-                    Err(error) => return wrong(error),
-                }
+                let mut file = tempfile::tempfile()?;
+                file.write_all(body)?;
+                (Arc::new(file), body.len() as u64)
             }
         };
-        self.truth.of_zip(self, item, file, bytes).await
+        Ok(self.truth.of_zip(self, item, file, bytes).await)
     }
 }

@@ -33,7 +33,7 @@ use super::kept::{Head, body_path, hex};
 use super::purge::Purge;
 use crate::clock::Clock;
 
-pub(crate) use inventory::{ByKind, Inventory, Kept, Lying, Sweep, Swept};
+pub(crate) use inventory::{ByKind, Flaw, Inventory, Kept, Lying, Sweep, Swept};
 
 /// The version of the layout: a folder of another one is not touched.
 const VERSION: &str = "v1";
@@ -532,7 +532,11 @@ impl Disk {
             let is_left =
                 modified.is_ok_and(|at: SystemTime| at.elapsed().is_ok_and(|it| it > LEFT));
             if is_left {
-                let _ = fs::remove_file(file.path());
+                // An import that was killed has left a folder.
+                let _ = match file.path().is_dir() {
+                    true => fs::remove_dir_all(file.path()),
+                    false => fs::remove_file(file.path()),
+                };
             }
         }
     }

@@ -38,8 +38,10 @@ async fn hear_store(server: &watch::Receiver<Arc<Server>>) {
         tokio::time::sleep(EVERY).await;
         // A list that could not be read at the beginning is heard whole.
         if let Some((purges, until)) = tiers.purges(heard.unwrap_or(0)).await {
-            heard = Some(until);
-            drop_all(server, purges).await;
+            let purges = purges.into_iter().map(|purge| (purge, true)).collect();
+            if drop_all(server, purges).await {
+                heard = Some(until);
+            }
         }
     }
 }
@@ -52,7 +54,10 @@ async fn hear_redis(server: &watch::Receiver<Arc<Server>>, redis: &Redis) {
         // That it is away is said where answers are asked for.
         if let Ok(mut stream) = redis.purges(last.clone()).await {
             while let Ok(purges) = stream.next().await {
-                drop_all(server, purges).await;
+                // What could not be dropped is read again.
+                if !drop_all(server, purges).await {
+                    break;
+                }
                 if last.as_deref() != Some(stream.last()) {
                     tiers.note_heard(stream.last()).await;
                     last = Some(stream.last().to_owned());
@@ -63,10 +68,16 @@ async fn hear_redis(server: &watch::Receiver<Arc<Server>>, redis: &Redis) {
     }
 }
 
-async fn drop_all(server: &watch::Receiver<Arc<Server>>, purges: Vec<Purge>) {
-    for purge in purges {
-        tracing::info!(target: "modtape::serve", "{purge} is purged");
+/// Drops what purges cover, each with whether it was told a moment ago; says whether all is done.
+async fn drop_all(server: &watch::Receiver<Arc<Server>>, purges: Vec<(Purge, bool)>) -> bool {
+    let mut is_done = true;
+    for (purge, is_recent) in purges {
         let now = Arc::clone(&server.borrow());
-        now.purge(&purge).await;
+        let is_dropped = now.purge(&purge, is_recent).await;
+        if is_dropped {
+            tracing::info!(target: "modtape::serve", "{purge} is purged");
+        }
+        is_done &= is_dropped;
     }
+    is_done
 }

@@ -37,8 +37,11 @@ const HEAD_BYTES: usize = 32 << 10;
 /// The most header fields of a request.
 const FIELDS: usize = 100;
 
+/// Bytes that wait for a client on one stream.
+const SEND: usize = 64 << 10;
+
 /// Requests at once on one HTTP/2 connection.
-const STREAMS: u32 = 250;
+const STREAMS: u32 = 100;
 
 /// What a client may send of request bodies before they are read, which they never are, bytes: the least that
 /// HTTP/2 has (RFC 9113 section 6.9.2).
@@ -140,6 +143,7 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+        .max_send_buf_size(SEND)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .keep_alive_interval(Duration::from_secs(60));

@@ -1,7 +1,7 @@
 //! A module proxy for a team: it answers from what it keeps, asks others for the rest, once for all who wait, and
 //! keeps only what it has proved.
 //!
-//! A request is an [`Item`](item::Item). The [`Server`] looks for its answer in the tiers (`tiers.rs`: memory, then disk, then what
+//! A request is an [`Item`]. The [`Server`] looks for its answer in the tiers (`tiers.rs`: memory, then disk, then what
 //! is shared with other machines);
 //! what none has is fetched by a task of its own (`fetch.rs`), which whoever asks for the same joins. Entries of the
 //! upstream GOPROXY are asked in turn (`entries.rs`), through a gateway in this process (`upstream.rs`), so that what goes

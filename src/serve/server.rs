@@ -312,12 +312,15 @@ impl Server {
     }
 
     /// Drops what a purge covers, and keeps nothing of it that is on its way.
-    pub(super) async fn purge(&self, purge: &Purge) {
+    pub(super) async fn purge(&self, purge: &Purge, is_recent: bool) -> bool {
         // First where others take it from.
-        let database = self.truth.database_name();
-        self.tiers.purge_shared(purge, database).await;
-        self.tiers.purge(purge).await;
-        Box::pin(self.private.purge(purge)).await;
+        if is_recent {
+            let database = self.truth.database_name();
+            self.tiers.purge_shared(purge, database).await;
+        }
+        let is_done = self.tiers.purge(purge).await;
+        let is_done_there = Box::pin(self.private.purge(purge, is_recent)).await;
+        is_done && is_done_there
     }
 
     /// Has an answer, or the beginning of one.
@@ -443,6 +446,10 @@ impl Server {
 
     /// What is kept, if upstream has it for this client too: the body that it may send is left alone.
     async fn if_taken(&self, item: &Item, kept: Obtained) -> Obtained {
+        let Some(_place) = self.place().await else {
+            let why = "more requests wait to go upstream than can: try again in a moment";
+            return Obtained::Failed(Failure::overloaded(why));
+        };
         if self.entries.tells_by_head(item).await {
             return kept;
         }
@@ -532,6 +539,7 @@ impl Server {
             return self.fetch_by_git(git, item, pilot).await;
         }
         if let Some(answer) = self.shared(item).await {
+            self.forget_if_purged(item, &pilot).await;
             pilot.is_of_store();
             pilot.ends(Ok(answer));
             return;
@@ -539,6 +547,7 @@ impl Server {
         let lease = match self.turn(item).await {
             Turn::Answered(answer) => return self.answered_elsewhere(item, answer, pilot).await,
             Turn::Found(answer) => {
+                self.forget_if_purged(item, &pilot).await;
                 pilot.is_of_store();
                 pilot.ends(Ok(answer));
                 return;
@@ -575,6 +584,7 @@ impl Server {
         if pilot.may_keep() {
             self.tiers.put_of_replica(item.path(), &answer).await;
         }
+        self.forget_if_purged(item, &pilot).await;
         if answer.status == StatusCode::OK {
             if item.kind() == Kind::Mod
                 && self.truth.is_public(item.module())
@@ -672,11 +682,17 @@ impl Server {
 
     /// Has go fetch an item from its repository, and keeps what comes with it.
     async fn fetch_by_git(self: &Arc<Self>, git: &Git, item: &Item, pilot: Pilot) {
+        let Ok(_queued) = self.queue.try_acquire() else {
+            let why = "more modules wait for their repositories than can: try again in a moment";
+            return pilot.ends(Err(Failure::overloaded(why)));
+        };
         let files = match git.ask(item).await {
             Found::Files(files) => files,
             Found::Absent(status, text) => {
                 let answer = Answer::absent(status, text);
-                self.tiers.put_in_memory(item.path(), &answer);
+                if pilot.may_keep() {
+                    self.tiers.put_in_memory(item.path(), &answer);
+                }
                 return pilot.ends(Ok(answer));
             }
             Found::Failed(failure) => return pilot.ends(Err(failure)),
@@ -703,7 +719,10 @@ impl Server {
                 end = self.zip(item, zip, &pilot).await;
                 continue;
             }
-            if let (_, Some(pilot)) = self.flights.join(of.path()) {
+            // What go fetched before a purge is not to be kept after it.
+            if pilot.may_keep()
+                && let (_, Some(pilot)) = self.flights.join(of.path())
+            {
                 let server = Arc::clone(self);
                 self.spawn(async move {
                     let end = server.zip(&of, zip, &pilot).await;
@@ -725,6 +744,13 @@ impl Server {
         fetched.map_err(|flaw| match flaw {
             Flaw::BrokeOff(failure, _) | Flaw::Wrong(failure) | Flaw::Ours(failure) => failure,
         })
+    }
+
+    /// A purge may have come while an answer was kept.
+    async fn forget_if_purged(&self, item: &Item, pilot: &Pilot) {
+        if !pilot.may_keep() {
+            self.tiers.forget(item.path()).await;
+        }
     }
 
     /// A place among those who ask upstream; `None` if too many wait for one, or for too long.
@@ -760,10 +786,7 @@ impl Server {
             }
             _ => self.tiers.put(item.path(), &answer).await,
         }
-        // A purge may have come while it was kept.
-        if !pilot.may_keep() {
-            self.tiers.forget(item.path()).await;
-        }
+        self.forget_if_purged(item, pilot).await;
         if item.kind() == Kind::Tile {
             let (server, item) = (Arc::clone(self), item.clone());
             self.spawn(async move { server.truth.prove_tile(&server, &item, &text).await });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use tempfile::NamedTempFile;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{Answer, Content, FRESH, Proof};
 use super::disk::Disk;
@@ -25,6 +25,9 @@ const DISK: Duration = Duration::from_secs(2);
 
 /// How long it may take to keep an answer, beside the time for a large body.
 const KEEPING: Duration = Duration::from_secs(5);
+
+/// How long it may take to remove what a purge covers.
+const PURGING: Duration = Duration::from_secs(30);
 
 /// How fast a large body is read and written at least, bytes a second.
 const SLOWEST: u64 = 4 << 20;
@@ -97,6 +100,9 @@ pub(crate) struct Tiers {
     writes: Guard,
     /// What other machines have, too.
     shared: Option<Shared>,
+    /// Held by the thread that notes uses, and by the one that makes room.
+    noting: Arc<Semaphore>,
+    making_room: Arc<Semaphore>,
     // A std Mutex: held for an operation on the list, never across an await.
     expected: Mutex<Vec<Weak<Flights>>>,
     /// Bytes that the disk may have.
@@ -116,6 +122,8 @@ impl Tiers {
             reads: guard("reading from the store", DISK),
             writes: guard("writing to the store", KEEPING),
             shared: None,
+            noting: Arc::new(Semaphore::new(1)),
+            making_room: Arc::new(Semaphore::new(1)),
             expected: Mutex::default(),
             most,
             // It is looked through with the first answer.
@@ -227,9 +235,11 @@ impl Tiers {
             waiting.push(path.to_owned());
         }
         drop(waiting);
-        if is_first {
+        // One thread at a time, should the disk hang.
+        if is_first && let Ok(alone) = Arc::clone(&self.noting).try_acquire_owned() {
             let (disk, uses) = (self.disk.clone(), Arc::clone(&self.uses));
             tokio::task::spawn_blocking(move || {
+                let _alone = alone;
                 let all =
                     || std::mem::take(&mut *uses.lock().unwrap_or_else(PoisonError::into_inner));
                 for path in all() {
@@ -299,14 +309,20 @@ impl Tiers {
         if self.written.swap(0, Ordering::Relaxed) < self.most / 20 {
             return;
         }
+        let Ok(alone) = Arc::clone(&self.making_room).try_acquire_owned() else {
+            return;
+        };
         let (disk, most) = (self.disk.clone(), self.most);
-        tokio::task::spawn_blocking(move || match disk.make_room(most) {
-            Ok((_, 0)) => {}
-            Ok((bytes, removed)) => {
-                tracing::info!(target: "modtape::serve", bytes, removed, "made room in the store");
-            }
-            Err(error) => {
-                tracing::warn!(target: "modtape::serve", %error, "cannot make room in the store");
+        tokio::task::spawn_blocking(move || {
+            let _alone = alone;
+            match disk.make_room(most) {
+                Ok((_, 0)) => {}
+                Ok((bytes, removed)) => {
+                    tracing::info!(target: "modtape::serve", bytes, removed, "made room in the store");
+                }
+                Err(error) => {
+                    tracing::warn!(target: "modtape::serve", %error, "cannot make room in the store");
+                }
             }
         });
     }
@@ -325,8 +341,8 @@ impl Tiers {
         expected.push(Arc::downgrade(flights));
     }
 
-    /// Drops what a purge covers from memory and disk, and from what is on its way.
-    pub(super) async fn purge(&self, purge: &Purge) {
+    /// Drops what a purge covers from memory and disk, and from what is on its way; says whether that is done.
+    pub(super) async fn purge(&self, purge: &Purge) -> bool {
         let expected = self
             .expected
             .lock()
@@ -337,8 +353,17 @@ impl Tiers {
         }
         let (memory, own) = (self.memory.clone(), purge.clone());
         let _ = tokio::task::spawn_blocking(move || memory.purge(&own)).await;
-        let own = purge.clone();
-        self.write(move |disk| disk.purge(&own)).await;
+        // Whether or not the disk takes files at the moment: a full one removes them.
+        let (disk, own) = (self.disk.clone(), purge.clone());
+        let purging = tokio::task::spawn_blocking(move || disk.purge(&own));
+        let why = match tokio::time::timeout(PURGING, purging).await {
+            Ok(Ok(Ok(_))) => return true,
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(panicked)) => panicked.to_string(),
+            Err(_) => format!("it takes longer than {} s", PURGING.as_secs()),
+        };
+        tracing::warn!(target: "modtape::serve", "{purge} is not purged yet: {why}");
+        false
     }
 
     /// Drops what a purge covers from the shared store.

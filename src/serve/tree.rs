@@ -21,6 +21,8 @@ const LOOKED_INTO: usize = 10_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Tree {
     root: Arc<Path>,
+    /// Whether a version of which it has no `.info` is told by its name alone.
+    makes_infos: bool,
 }
 
 impl Tree {
@@ -31,7 +33,19 @@ impl Tree {
             true => downloads,
             false => folder.to_owned(),
         };
-        Ok(holds_module(&root)?.then(|| Self { root: root.into() }))
+        Ok(holds_module(&root)?.then(|| Self {
+            root: root.into(),
+            makes_infos: true,
+        }))
+    }
+
+    /// The same for what is to be kept: it has the files that are there, and no others.
+    #[must_use]
+    pub(crate) fn without_made_infos(self) -> Self {
+        Self {
+            makes_infos: false,
+            ..self
+        }
     }
 
     /// Whether it has records of that checksum database.
@@ -114,7 +128,8 @@ impl Tree {
         let path = self.root.join(item.path());
         let is_there = |kind| path.with_extension(kind).is_file();
         let version = item.version();
-        let is_whole = is_canonical_version(version) && is_there("mod") && is_there("zip");
+        let is_whole =
+            self.makes_infos && is_canonical_version(version) && is_there("mod") && is_there("zip");
         is_whole.then(|| format!("{}\n", serde_json::json!({ "Version": version })))
     }
 

@@ -241,6 +241,7 @@ async fn keep(
         say(global, "the archive has no module");
         return Ok(pulled);
     };
+    let tree = tree.without_made_infos();
     let filling = Filling::start(Vec::new(), disk, Some((folder, tree))).await?;
     // Records first, since they prove the rest, and take the tiles that they need.
     let is_record = |item: &Item| matches!(item.kind(), Kind::Lookup);

@@ -313,6 +313,11 @@ async fn verified(
         match finding {
             Finding::Right => verified.right += 1,
             Finding::Unproved(why) => verified.unproved.push(Fault { path, why }),
+            // Listed, and never removed: it may be right.
+            Finding::Unread(why) => verified.damaged.push(Fault {
+                path,
+                why: format!("cannot be read, and stays: {why}"),
+            }),
             Finding::Damaged(why) => {
                 if args.fix {
                     let removed = disk.discard(kept);

@@ -57,7 +57,11 @@ pub(super) fn run(args: &PurgeArgs, global: &Global) -> Result<ExitCode, Failure
     }
     for (folder, disk) in stores.folders {
         let place = folder.display().to_string();
-        let removed = disk.purge(&purge).and_then(|removed| {
+        let removed = disk.purge(&purge).and_then(|mut removed| {
+            // Private modules are kept apart (`commands/serve/private.rs`).
+            if let Some(private) = Disk::existing(&folder.join("private"))? {
+                removed.extend(private.purge(&purge)?);
+            }
             // Last, so that a server that hears of it finds it removed.
             disk.tell(&purge)?;
             Ok(removed)

@@ -224,7 +224,8 @@ fn git(fixed: &Fixed, systems: &str) -> anyhow::Result<Git> {
     let folder = fixed.private.folder().join("go");
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("go gets no folder in {}", folder.display()))?;
-    let has_ssh = std::env::var_os("GIT_SSH_COMMAND").is_some();
+    let is_set = |name: &str| std::env::var_os(name).is_some();
+    let has_ssh = is_set("GIT_SSH_COMMAND") || is_set("GIT_SSH");
     Ok(Git::new(go, folder, systems, has_ssh))
 }
 

@@ -11,6 +11,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use serde::Serialize;
 
 use super::{KIND, List, Listed, Remote, VERSION, body_file, digest, place};
+use crate::child::ProcessLimits;
 use crate::cli::{Global, PushArgs};
 use crate::commands::client::some_at_once;
 use crate::commands::failure::{Advise as _, Failure, USAGE};
@@ -60,6 +61,8 @@ pub(in crate::commands) fn run(args: &PushArgs, global: &Global) -> Result<ExitC
         let error = anyhow!("{} is being recorded", recording.name());
         return Ok(Err(error).help("push it once its command has ended")?);
     }
+    // Each file is open until it is sent.
+    ProcessLimits::now().raise_descriptors();
     let stop = Stop::listen()?;
     let pushing = async {
         tokio::select! {

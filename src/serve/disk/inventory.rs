@@ -105,7 +105,7 @@ impl Disk {
                 inventory.damaged.push((file.path, why));
                 continue;
             };
-            let head = match head_of(&file.path, path) {
+            let head = match head_of(&file.path, path)? {
                 Ok(Some(head)) => head,
                 Ok(None) => continue,
                 Err(why) => {
@@ -141,28 +141,30 @@ impl Disk {
         Ok(inventory)
     }
 
-    /// An answer, held against its digest; an error says what is wrong with it. `None` if it is gone meanwhile.
-    pub(crate) fn checked(&self, kept: &Kept) -> Result<Option<Answer>, String> {
+    /// An answer, held against its digest; `None` if it is gone meanwhile.
+    pub(crate) fn checked(&self, kept: &Kept) -> Result<Option<Answer>, Flaw> {
         let whole = match fs::read(&kept.file) {
             Ok(whole) => Bytes::from(whole),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(Flaw::Unread(error)),
         };
-        let (head, body) = Head::read(kept.item.path(), &whole)?;
+        let (head, body) = Head::read(kept.item.path(), &whole).map_err(Flaw::Damaged)?;
         if head.is_inline() {
-            let content = head.checked(body)?;
+            let content = head.checked(body).map_err(Flaw::Damaged)?;
             return Ok(Some(head.answer(content)));
         }
         let body = match File::open(self.body_file(&head.sha256)) {
             Ok(body) => body,
             // Whoever makes room removes bodies before answers; the answer counts as absent.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(Flaw::Unread(error)),
         };
-        let bytes = body.metadata().map_err(|error| error.to_string())?.len();
-        let digest = digest_of(&body, head.bytes).map_err(|error| error.to_string())?;
-        if bytes != head.bytes || hex(&digest) != head.sha256 {
-            return Err("its body is another one".into());
+        if body.metadata().map_err(Flaw::Unread)?.len() != head.bytes {
+            return Err(Flaw::Damaged("its body has another length"));
+        }
+        let digest = digest_of(&body, head.bytes).map_err(Flaw::Unread)?;
+        if hex(&digest) != head.sha256 {
+            return Err(Flaw::Damaged("its body is another one"));
         }
         let content = Content::File(Arc::new(body), head.bytes);
         Ok(Some(head.answer(content)))
@@ -209,6 +211,10 @@ impl Disk {
         let enough = |most: u64| most - most / 10;
         let is_over = sweep.most.is_some_and(|most| swept.left > most);
         for file in files {
+            // The largest tree head guards against a log that shrinks.
+            if file.path.ends_with("latest") {
+                continue;
+            }
             let is_unnamed = unnamed.contains(&file.path);
             let is_old = sweep.older.is_some_and(|older| age(&file) > older);
             let is_too_much = is_over && sweep.most.is_some_and(|most| swept.left > enough(most));
@@ -230,6 +236,16 @@ impl Disk {
     pub(crate) fn staging(&self) -> io::Result<tempfile::TempDir> {
         tempfile::TempDir::with_prefix_in("import-", self.root.join("tmp"))
     }
+}
+
+/// Why an answer is not as it was kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Flaw {
+    #[error("{0}")]
+    Damaged(&'static str),
+    /// It may be right.
+    #[error("cannot be read: {0}")]
+    Unread(io::Error),
 }
 
 /// Files, bytes and kinds of what is kept.
@@ -271,20 +287,20 @@ const fn name_of(kind: Kind) -> &'static str {
     }
 }
 
-/// The head of the answer to a path; `None` if it is gone meanwhile, an error if it is none.
-fn head_of(file: &Path, path: &str) -> Result<Option<Head>, String> {
+/// The head of the answer to a path, or what is wrong with it; `None` if it is gone meanwhile.
+fn head_of(file: &Path, path: &str) -> io::Result<Result<Option<Head>, String>> {
     let file = match File::open(file) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
+        Err(error) => return Err(error),
     };
     let mut line = Vec::new();
     let read = BufReader::new(file)
         .take(INLINE)
         .read_until(b'\n', &mut line);
-    read.map_err(|error| error.to_string())?;
-    let (head, _) = Head::read(path, &line.into())?;
-    Ok(Some(head))
+    read?;
+    let head = Head::read(path, &line.into());
+    Ok(head.map(|(head, _)| Some(head)).map_err(str::to_owned))
 }
 
 /// All files below a folder. What vanishes meanwhile is left out.

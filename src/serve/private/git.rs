@@ -152,7 +152,9 @@ impl Git {
         .to_vec();
         variables.push(("GOVCS", format!("*:{vcs}").into()));
         if !has_ssh {
-            let ssh = "ssh -o BatchMode=yes -o ConnectTimeout=10";
+            // A master that stays would hold the pipes of a command that has ended.
+            let ssh =
+                "ssh -o ControlMaster=no -o ControlPath=none -o BatchMode=yes -o ConnectTimeout=10";
             variables.push(("GIT_SSH_COMMAND", ssh.into()));
         }
         Self {
@@ -230,7 +232,10 @@ impl Git {
     ) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), String> {
         let gopath = folder.join("gopath");
         let work = folder.join("work");
-        std::fs::create_dir_all(&work).map_err(|it| format!("go has no folder: {it}"))?;
+        // With a go.mod of its own, so that none above it counts.
+        let made = std::fs::create_dir_all(&work)
+            .and_then(|()| std::fs::write(work.join("go.mod"), "module modtape.invalid/work\n"));
+        made.map_err(|it| format!("go has no folder: {it}"))?;
         let mut command = Command::new(&self.go);
         command
             .args(words)
@@ -382,6 +387,9 @@ fn refused(item: &Item, told: &Told, stderr: &str, folder: &Path) -> Found {
     };
     let said = text.to_lowercase();
     let is_absent = ABSENT.iter().any(|words| said.contains(words));
+    // "reading X/go.mod at revision R: …" tells of a failure, "missing X/go.mod at revision R" of none.
+    let is_absent =
+        is_absent && !(said.contains("reading ") && said.contains("go.mod at revision"));
     if is_absent && !tells_of_failure(&text) {
         return Found::Absent(StatusCode::NOT_FOUND, format!("{text}\n"));
     }

@@ -64,10 +64,12 @@ impl Private {
     }
 
     /// Drops what a purge covers.
-    pub(super) async fn purge(&self, purge: &Purge) {
+    pub(super) async fn purge(&self, purge: &Purge, is_recent: bool) -> bool {
+        let mut is_done = true;
         for area in &self.areas {
-            Box::pin(area.server.purge(purge)).await;
+            is_done &= Box::pin(area.server.purge(purge, is_recent)).await;
         }
+        is_done
     }
 
     /// Waits until what is on its way has ended by itself.

@@ -35,8 +35,14 @@ impl Users {
         Self {
             clock,
             key: hmac::Key::new(hmac::HMAC_SHA256, &crate::tls::random::<32>()),
-            items: Cache::new(REMEMBERED),
-            modules: Cache::new(REMEMBERED),
+            items: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(AGAIN)
+                .build(),
+            modules: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(AWAY)
+                .build(),
         }
     }
 

@@ -33,7 +33,7 @@ const STEPS: (Duration, Duration) = (Duration::from_millis(25), Duration::from_m
 const REMEMBERED: Duration = Duration::from_secs(86_400);
 
 /// Gives a lease and its number; or 0 if another one holds it, -1 if nobody needs it, -2 if nobody is to wait. Then
-/// the value of the answer, if it is newer than ARGV[1].
+/// the value of the answer, if it is newer than the first argument.
 static TAKE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local at = redis.call('HGET', KEYS[1], 'at')

@@ -48,7 +48,7 @@ const MONTH: Duration = Duration::from_secs(30 * 86_400);
 /// How long any other answer is there: for replicas that wait for it at the moment.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The value of an answer, if it is newer than ARGV[1].
+/// The value of an answer, if it is newer than the first argument.
 static FIND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local at = redis.call('HGET', KEYS[1], 'at')

@@ -1,13 +1,14 @@
 //! Purges: a stream of what replicas are to drop.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamRangeReply, StreamReadReply};
 use redis::{RedisError, RedisResult, Script};
 
 use super::{Redis, key, milliseconds};
+use crate::clock::Clock;
 use crate::serve::disk::Removed;
 use crate::serve::purge::Purge;
 
@@ -18,6 +19,9 @@ const REMEMBERED: u64 = 10_000;
 
 /// How long one waits for the next purge before one asks again.
 const BLOCK: Duration = Duration::from_secs(5);
+
+/// How long ago a purge counts as one of now.
+const RECENT: Duration = Duration::from_secs(60);
 
 /// How long connecting and each step of a purge may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -99,7 +103,7 @@ impl Redis {
         newest.arg(STREAM).arg("+").arg("-").arg("COUNT").arg(1);
         let newest: StreamRangeReply = within(newest.query_async(&mut connection)).await?;
         let newest = newest.ids.first().and_then(|entry| number(&entry.id));
-        let last = last.filter(|last| number(last) <= newest);
+        let last = last.filter(|last| number(last).is_some_and(|it| Some(it) <= newest));
         Ok(Purges {
             connection,
             last: last.unwrap_or_else(|| String::from("0-0")),
@@ -113,8 +117,9 @@ impl Purges {
         &self.last
     }
 
-    /// Waits a few seconds for purges. What is none is left out.
-    pub(in crate::serve) async fn next(&mut self) -> Result<Vec<Purge>, String> {
+    /// Waits a few seconds for purges, each with whether it was told a moment ago: of an older one, what the replicas
+    /// share was purged by those who were there, and what is shared now was proved since. What is none is left out.
+    pub(in crate::serve) async fn next(&mut self) -> Result<Vec<(Purge, bool)>, String> {
         let mut read = redis::cmd("XREAD");
         read.arg("BLOCK")
             .arg(milliseconds(BLOCK))
@@ -129,11 +134,20 @@ impl Purges {
         let mut purges = Vec::new();
         for entry in entries {
             let text: Option<String> = entry.get("purge");
-            purges.extend(text.and_then(|text| text.parse().ok()));
+            let purge = text.and_then(|text| text.parse().ok());
+            purges.extend(purge.map(|purge| (purge, is_recent(&entry.id))));
             self.last = entry.id;
         }
         Ok(purges)
     }
+}
+
+/// Whether an entry was added a moment ago, by the clock of Redis and ours.
+fn is_recent(id: &str) -> bool {
+    let added = number(id).map(|(time, _)| UNIX_EPOCH + Duration::from_millis(time));
+    let age = added.map(|added| Clock::wall_now().duration_since(added));
+    // One of the future is one of a clock that goes ahead.
+    age.is_some_and(|age| age.unwrap_or_default() < RECENT)
 }
 
 /// The time and the number in an entry's name.

@@ -148,3 +148,49 @@ fn a_checksum_database_without_a_key_is_refused_as_go_refuses_it() {
         assert!(output.stderr.contains(told), "{}", output.stderr);
     }
 }
+
+#[test]
+fn binaries_are_those_of_a_direct_build() {
+    let projects = if is_long() {
+        &["hello", "web"][..]
+    } else {
+        &["hello"]
+    };
+    for (project, release) in projects
+        .iter()
+        .flat_map(|project| ["1.21", "1.24", "1.27"].map(|release| (project, release)))
+    {
+        let sandbox = Sandbox::new();
+        let Some(go) = sandbox.go(release) else {
+            continue;
+        };
+        let Some(folder) = sandbox.project(project) else {
+            return;
+        };
+        let proxy = corpus_folder(project).expect("it is there").join("proxy");
+        let build = ["build", "-trimpath", "-o", "../binary", "."];
+        let built = |command: Command| {
+            sandbox.forget_modules();
+            run(command, GO_LIMIT).expect_success();
+            fs::read(sandbox.join("binary")).expect("it was built")
+        };
+        let mut direct = sandbox.command(&go);
+        direct.args(build).current_dir(&folder);
+        direct.env("GOPROXY", format!("file://{}", proxy.display()));
+        direct.env("GOSUMDB", "off");
+        let expected = built(direct);
+        let content = Content::corpus(project, Sumdb::Heads).expect("the project is there");
+        let origin = Origin::start(content);
+        let everywhere = format!("::127.0.0.1:{}", origin.addr().port());
+        for flags in [&[][..], &[], &["--offline"]] {
+            let mut command = sandbox.modtape(["serve", "--store", "../store"]);
+            command.args(["--connect-to", &everywhere]).args(flags);
+            command.arg("--upstream-ca").arg(origin.root_pem_path());
+            command.arg("--").arg(&go).args(build).current_dir(&folder);
+            assert!(
+                built(command) == expected,
+                "{project}, {release}, {flags:?}"
+            );
+        }
+    }
+}

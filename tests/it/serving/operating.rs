@@ -80,7 +80,7 @@ fn one_machine_is_run_from_the_file() {
     assert!(sandbox.join("store/v1/answers").is_dir());
     let said = serving.end().stderr;
     assert!(
-        said.contains("/TOKEN") && !said.contains("a-secret"),
+        said.contains("/TOKEN,direct ") && !said.contains("a-secret"),
         "{said}"
     );
 }
