@@ -446,9 +446,9 @@ impl Server {
 
     /// What is kept, if upstream has it for this client too: the body that it may send is left alone.
     async fn if_taken(&self, item: &Item, kept: Obtained) -> Obtained {
-        let Some(_place) = self.place().await else {
-            let why = "more requests wait to go upstream than can: try again in a moment";
-            return Obtained::Failed(Failure::overloaded(why));
+        let _place = match self.place().await {
+            Ok(place) => place,
+            Err(failure) => return Obtained::Failed(failure),
         };
         if self.entries.tells_by_head(item).await {
             return kept;
@@ -629,9 +629,9 @@ impl Server {
         let mut asking = self.entries.asking(item);
         let mut spool = None;
         let end = loop {
-            let Some(place) = self.place().await else {
-                let why = "more requests wait to go upstream than can: try again in a moment";
-                break Err(Failure::overloaded(why));
+            let place = match self.place().await {
+                Ok(place) => place,
+                Err(failure) => break Err(failure),
             };
             let asked = match &self.tree {
                 Some(tree) => tree.ask(item).await,
@@ -753,11 +753,17 @@ impl Server {
         }
     }
 
-    /// A place among those who ask upstream; `None` if too many wait for one, or for too long.
-    async fn place(&self) -> Option<SemaphorePermit<'_>> {
-        let _queued = self.queue.try_acquire().ok()?;
-        let place = tokio::time::timeout(QUEUED, self.outgoing.acquire()).await;
-        place.ok()?.ok()
+    /// A place among those who ask upstream; a failure if too many wait for one, or for too long.
+    async fn place(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let acquired = async {
+            let _queued = self.queue.try_acquire().ok()?;
+            let place = tokio::time::timeout(QUEUED, self.outgoing.acquire()).await;
+            place.ok()?.ok()
+        };
+        acquired.await.ok_or_else(|| {
+            let why = "more requests wait to go upstream than can: try again in a moment";
+            Failure::overloaded(why)
+        })
     }
 
     /// Judges a text and keeps it.
