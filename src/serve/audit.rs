@@ -90,6 +90,7 @@ impl Audit {
         };
         match verdict {
             Verdict::Wrong(why) => Finding::Damaged(why),
+            Verdict::Unread(why) => Finding::Unread(why),
             Verdict::Unproved(why) if is_proved_by_itself(&kept.item, &answer) => {
                 Finding::Unproved(why)
             }

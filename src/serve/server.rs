@@ -816,6 +816,7 @@ impl Server {
                 let why = format!("what upstream answered is not {path}: {why}");
                 Err(Failure::bad_gateway(why))
             }
+            Verdict::Unread(why) => Err(Failure::bad_gateway(format!("{path}: {why}"))),
         }
     }
 

@@ -22,6 +22,7 @@ use super::fetch::{Growing, Pilot};
 use super::item::Item;
 use super::server::{Flaw, Server};
 use super::tiers::Begun;
+use super::truth::Verdict;
 use crate::clock::Clock;
 use crate::exchange::chain;
 use crate::gomod::ZIP_LIMIT;
@@ -193,6 +194,9 @@ pub(super) async fn fetch(
         .truth
         .of_zip(server, item, Arc::clone(&shared), at)
         .await;
+    if let Verdict::Unread(why) = &verdict {
+        return Err(Flaw::Ours(failed(why)));
+    }
     let proof = server.judged(item, verdict).map_err(Flaw::Wrong)?;
     let answer = Answer {
         status: StatusCode::OK,

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -52,6 +54,26 @@ pub(super) enum Verdict {
     Unproved(String),
     /// Not what it was asked for: it is not sent.
     Wrong(String),
+    /// It could not be read here, for this reason: it may be right.
+    Unread(String),
+}
+
+/// A zip that is judged. A read that fails is remembered, since it says nothing about the zip.
+struct Judged {
+    file: Arc<File>,
+    failed: OnceLock<String>,
+}
+
+impl rawzip::ReaderAt for &Judged {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let read = FileExt::read_at(&*self.file, buf, offset);
+        if let Err(error) = &read
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            let _ = self.failed.set(error.to_string());
+        }
+        read
+    }
 }
 
 /// What the database says of a module version.
@@ -184,17 +206,21 @@ impl Truth {
     ) -> Verdict {
         let (module, version) = (item.module().to_owned(), item.version().to_owned());
         let hashing = tokio::task::spawn_blocking(move || {
-            let zip = zip.try_clone().map_err(|error| error.to_string())?;
-            let zip = rawzip::FileReader::from(zip);
-            let opened = ModuleZip::open(zip, bytes, &module, &version);
-            opened
-                .and_then(|zip| zip.h1())
-                .map_err(|fault| fault.to_string())
+            let zip = Judged {
+                file: zip,
+                failed: OnceLock::new(),
+            };
+            let opened = ModuleZip::open(&zip, bytes, &module, &version);
+            let hashed = opened.and_then(|zip| zip.h1());
+            hashed.map_err(|fault| match zip.failed.get() {
+                Some(why) => Verdict::Unread(why.clone()),
+                None => Verdict::Wrong(fault.to_string()),
+            })
         });
         match hashing.await {
             Ok(Ok(h1)) => self.of_hash(server, item, &h1, |record| record.zip).await,
-            Ok(Err(fault)) => Verdict::Wrong(fault),
-            Err(panicked) => Verdict::Wrong(panicked.to_string()),
+            Ok(Err(verdict)) => verdict,
+            Err(panicked) => Verdict::Unread(panicked.to_string()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What looks after a store: filled, looked through, cleaned, and carried over an air gap.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -288,6 +288,52 @@ fn what_nobody_needs_goes_and_what_is_about_to_be_named_stays() {
             .expect_success(),
     );
     assert!(room["left"].as_u64() <= Some(20_000), "{room}");
+    // The largest tree head guards against a log that shrinks: neither age nor room is a reason to remove it.
+    let head = world.answer("sumdb/sum.golang.org/latest");
+    assert!(head.exists(), "it is kept by a pull");
+    let file = fs::File::options().write(true).open(&head);
+    let file = file.expect("it is there");
+    file.set_modified(hours(1000)).expect("our own file");
+    for words in [["gc", "--older", "1h"], ["gc", "--disk-max", "1B"]] {
+        world.cache(&words).expect_success();
+        assert!(head.exists(), "{words:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_for_want_of_descriptors_is_told_and_stays() {
+    let Some(world) = World::filled() else { return };
+    let told = " 0 without what would prove it here, 0 answers damaged";
+    let whole = world.cache(&["verify"]).expect_success();
+    let (right, _) = whole.stderr.split_once(told).expect("it counts");
+    for most in 4..32 {
+        let plain = world.sandbox.modtape(["cache", "verify", "--fix"]);
+        let mut command = world.sandbox.command("sh");
+        command.args(["-c", &format!("ulimit -n {most} && exec \"$@\""), "sh"]);
+        command.arg(plain.get_program()).args(plain.get_args());
+        command.args(["--store", "../store"]);
+        run(command, LIMIT);
+    }
+    let still = world.cache(&["verify"]).expect_success();
+    assert!(
+        still.stderr.contains(&format!("{right}{told}")),
+        "{still:?}"
+    );
+    // A body that cannot be opened, and may be right.
+    let answer = fs::read_to_string(world.answer(ZIP)).expect("it is there");
+    let (head, _) = answer.split_once('\n').expect("a head");
+    let head: Value = serde_json::from_str(head).expect("a head");
+    let (first, rest) = head["sha256"].as_str().expect("a digest").split_at(2);
+    let body = world.sandbox.join("store/v1/bodies").join(first).join(rest);
+    fs::remove_file(&body).expect("it is there");
+    std::os::unix::fs::symlink(&body, &body).expect("our own folder");
+    let unread = world.cache(&["verify", "--fix"]);
+    assert_eq!(unread.status.code(), Some(1), "{unread:?}");
+    assert!(
+        unread.stdout.contains("cannot be read, and stays"),
+        "{unread:?}"
+    );
+    assert!(world.answer(ZIP).exists() && body.is_symlink());
 }
 
 #[test]
@@ -333,6 +379,34 @@ fn an_archive_carries_a_store_over_an_air_gap() {
 }
 
 #[test]
+fn an_import_keeps_no_info_that_the_archive_does_not_have() {
+    let Some(world) = World::filled() else { return };
+    world.cache(&["export", "../all.tar"]).expect_success();
+    let whole = fs::File::open(world.sandbox.join("all.tar")).expect("it is there");
+    let mut files = Vec::new();
+    for entry in tar::Archive::new(whole).entries().expect("an archive") {
+        let mut entry = entry.expect("a file");
+        let name = String::from_utf8(entry.path_bytes().into_owned()).expect("text");
+        let mut body = Vec::new();
+        entry.read_to_end(&mut body).expect("it is whole");
+        if name != "SHA256SUMS" && !name.ends_with(".info") {
+            files.push((name, body));
+        }
+    }
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, body)| (name.as_str(), body.as_slice()))
+        .collect();
+    fs::write(world.sandbox.join("bare.tar"), archive(&files)).expect("our own folder");
+    let import = ["cache", "import", "../bare.tar", "--store", "../bare"];
+    let imported = run(world.sandbox.modtape(import), LIMIT);
+    assert!(imported.stderr.contains("0 missing"), "{imported:?}");
+    let kept = |path: &str| world.sandbox.join("bare/v1/answers").join(path).exists();
+    let info = MOD.replace(".mod", ".info");
+    assert!(kept(MOD) && kept(ZIP) && !kept(&info), "{imported:?}");
+}
+
+#[test]
 fn an_archive_that_is_cut_or_hostile_is_refused_and_nothing_of_it_kept() {
     let Some(world) = World::filled() else { return };
     world.cache(&["export", "../all.tar"]).expect_success();
@@ -354,7 +428,7 @@ fn an_archive_that_is_cut_or_hostile_is_refused_and_nothing_of_it_kept() {
     for bytes in [0, 100, 512, 1024, whole.len() / 2, whole.len() - 2000] {
         refused(&whole[..bytes], "");
     }
-    let text = |name: &str, body: &str| archive(&[(name, body)]);
+    let text = |name: &str, body: &str| archive(&[(name, body.as_bytes())]);
     refused(
         &text("../outside", "x"),
         "../outside is no path of a module proxy",
@@ -386,11 +460,11 @@ fn an_archive_that_is_cut_or_hostile_is_refused_and_nothing_of_it_kept() {
         "longer than 4096 bytes",
     );
     refused(&whole[512..], "");
-    let twice = archive(&[("a.b/c/@v/v1.0.0.mod", "module a.b/c\n"); 2]);
+    let twice = archive(&[("a.b/c/@v/v1.0.0.mod", &b"module a.b/c\n"[..]); 2]);
     refused(&twice, "twice");
     assert!(!world.sandbox.join("outside").exists());
     // What is whole and not proved is not kept.
-    let lie = archive(&[(MOD, "module github.com/BurntSushi/toml\n")]);
+    let lie = archive(&[(MOD, b"module github.com/BurntSushi/toml\n")]);
     fs::write(world.sandbox.join("lie.tar"), lie).expect("our own folder");
     let import = ["cache", "import", "../lie.tar", "--store", "../lie"];
     let output = run(world.sandbox.modtape(import), LIMIT);
@@ -433,13 +507,13 @@ fn a_pull_that_is_stopped_leaves_a_good_store() {
 }
 
 /// An archive with these files and their digests, whatever their names.
-fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut digests = String::new();
     for (name, body) in files {
         bytes.extend(header(name, b'0', body.len() as u64));
-        bytes.extend(padded(body.as_bytes()));
-        digests.push_str(&format!("{}  {name}\n", sha256(body.as_bytes())));
+        bytes.extend(padded(body));
+        digests.push_str(&format!("{}  {name}\n", sha256(body)));
     }
     bytes.extend(header("SHA256SUMS", b'0', digests.len() as u64));
     bytes.extend(padded(digests.as_bytes()));

@@ -213,6 +213,24 @@ fn has_no_secret(folder: &Path, said: &str) {
 }
 
 #[test]
+fn a_purge_of_a_private_module_needs_no_server_that_runs() {
+    let Some(origin) = both() else { return };
+    let sandbox = Sandbox::new();
+    let kept = MODULE.to_owned() + "/@v/v1.3.2.mod";
+    let first = serving(&sandbox, &origin, TABLE);
+    assert_eq!(first.get_as("ada", &kept).tier(), "miss");
+    first.end();
+    let file = sandbox.join("store/private/v1/answers").join(&kept[1..]);
+    assert!(file.exists());
+    let module = "github.com/BurntSushi/toml@v1.3.2";
+    let mut purge = sandbox.modtape(["cache", "purge", module, "--store", "store"]);
+    purge.current_dir(sandbox.path());
+    let purged = run(purge, LIMIT).expect_success();
+    assert!(purged.stdout.starts_with(&kept[1..]), "{}", purged.stdout);
+    assert!(!file.exists());
+}
+
+#[test]
 fn what_one_user_may_have_is_not_served_to_another() {
     let Some(origin) = both() else { return };
     let sandbox = Sandbox::new();

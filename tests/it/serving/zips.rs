@@ -1,6 +1,7 @@
 //! Zips that do not come whole at first, and a store that takes none.
 
 use super::answers::{MOD, PROXY, ZIP, file, hello};
+use super::replicas::Server as Redis;
 use super::*;
 
 /// Where a body breaks off: clients have seen some of it by then, bytes.
@@ -116,33 +117,81 @@ fn the_rest_of_another_zip_is_never_put_behind_the_beginning_of_one() {
     serving.end();
 }
 
+/// A server whose store is a disk of `size`; `None`, with a line on stderr, where no disk can be mounted.
+fn on_a_small_disk(
+    sandbox: &Sandbox,
+    origin: &Origin,
+    flags: &[&str],
+    size: &str,
+) -> Option<Serving> {
+    let probe = program("unshare").args(["-rm", "true"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        skipped("no mount namespaces here");
+        return None;
+    }
+    let plain = Serving::command(sandbox, origin, PROXY, flags);
+    std::fs::create_dir_all(sandbox.join("store")).expect("our own folder");
+    let mut command = program("unshare");
+    command.args(["-rm", "sh", "-c"]);
+    command.arg(format!(
+        "mount -t tmpfs -o size={size} tmpfs store && exec \"$@\""
+    ));
+    command.arg("sh").arg(plain.get_program());
+    command.args(plain.get_args()).current_dir(sandbox.path());
+    command.env_clear();
+    command.envs(
+        plain
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    Some(Serving::told(Spawned::start(command)))
+}
+
+#[test]
+fn a_purge_removes_from_a_disk_that_takes_no_more_files() {
+    let Some(content) = hello() else { return };
+    let sandbox = Sandbox::new();
+    let Some(redis) = Redis::start(&sandbox) else {
+        return;
+    };
+    let url = redis.url();
+    let origin = Origin::start(content);
+    let flags = ["--no-ahead", "--redis", &url, "-v"];
+    let Some(serving) = on_a_small_disk(&sandbox, &origin, &flags, "150k") else {
+        return;
+    };
+    assert_eq!(serving.get(MOD).tier(), "miss");
+    // Others fill it: it is mounted for the server alone.
+    let root = format!("/proc/{}/root", serving.modtape.id());
+    let filler = sandbox.join("store/filler");
+    let filler = format!("{root}{}", filler.display());
+    let full = std::fs::write(filler, vec![0; 150 << 10]);
+    assert!(full.is_err(), "it has no more room");
+    let info = MOD.replace(".mod", ".info");
+    assert_eq!(serving.get(&info).status, 200);
+    // For five seconds from here on.
+    serving
+        .modtape
+        .wait_for_stderr("writing to the store is left out");
+    let module = "github.com/BurntSushi/toml@v1.3.2";
+    let purge = sandbox.modtape(["cache", "purge", module, "--redis", &url]);
+    run(purge, LIMIT).expect_success();
+    serving.modtape.wait_for_stderr("is purged");
+    let purged = serving.get(MOD);
+    assert_eq!((purged.status, purged.tier()), (200, "miss"));
+    serving.end();
+}
+
 #[test]
 fn a_store_that_is_full_keeps_nothing_and_holds_nobody_up() {
     let Some(content) = hello() else { return };
-    let probe = program("unshare").args(["-rm", "true"]).output();
-    if !probe.is_ok_and(|output| output.status.success()) {
-        return skipped("no mount namespaces here");
-    }
     let sandbox = Sandbox::new();
     let origin = Origin::start(content);
     // As much as the folders take, and a part of the zip.
     for size in ["40k", "150k"] {
-        let plain = Serving::command(&sandbox, &origin, PROXY, &["--no-ahead"]);
-        std::fs::create_dir_all(sandbox.join("store")).expect("our own folder");
-        let mut command = program("unshare");
-        command.args(["-rm", "sh", "-c"]);
-        command.arg(format!(
-            "mount -t tmpfs -o size={size} tmpfs store && exec \"$@\""
-        ));
-        command.arg("sh").arg(plain.get_program());
-        command.args(plain.get_args()).current_dir(sandbox.path());
-        command.env_clear();
-        command.envs(
-            plain
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
-        let serving = Serving::told(Spawned::start(command));
+        let Some(serving) = on_a_small_disk(&sandbox, &origin, &["--no-ahead"], size) else {
+            return;
+        };
         for _ in 0..2 {
             let answer = serving.get(ZIP);
             assert!(
