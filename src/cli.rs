@@ -110,8 +110,10 @@ pub(crate) enum Color {
 pub(crate) enum LogFormat {
     /// Lines of text
     Text,
-    /// One JSON object per line
+    /// JSON with OpenTelemetry's names, one object per line
     Json,
+    /// JSON as the Elastic Common Schema has it, one object per line
+    Ecs,
 }
 
 /// What to do.

@@ -139,6 +139,7 @@ fn logs(global: &Global, warns: bool) -> Result<Option<Reopen>, Failure> {
         format: match global.log_format {
             LogFormat::Text => Format::Text,
             LogFormat::Json => Format::Json,
+            LogFormat::Ecs => Format::Ecs,
         },
     };
     let message = global.clone();

@@ -18,14 +18,22 @@ pub(crate) struct TraceParent {
 }
 
 impl TraceParent {
-    /// Reads the text of this version, and of later ones, which may say more behind it.
+    /// Reads the text of this version, and of later ones, which may say more behind it (section 4.3).
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let mut next = || parts.next();
         let (version, trace, span, flags) = (next()?, next()?, next()?, next()?);
+        let has_more = next().is_some();
+        let version: Hex<1> = version.parse().ok()?;
+        let _: Hex<1> = flags.parse().ok()?;
         let trace: TraceId = trace.parse().ok()?;
-        let span = span.parse().ok()?;
-        let is_valid = version.len() == 2 && flags.len() == 2 && trace.0 != [0; 16];
+        let span: SpanId = span.parse().ok()?;
+        let is_known = match version.0 {
+            [0] => !has_more,
+            [0xff] => false,
+            _ => true,
+        };
+        let is_valid = is_known && trace.0 != [0; 16] && span.0 != [0; 8];
         is_valid.then_some(Self { trace, span })
     }
 }
@@ -53,6 +61,11 @@ mod tests {
             "00-0af7-b7ad-01",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0x",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         ] {
             assert_eq!(TraceParent::parse(bad), None, "{bad}");
         }

@@ -1,7 +1,6 @@
 //! What the journal and the log say of a connection: how its setup went, and how it ended.
 //!
-//! Names in the log follow OpenTelemetry's semantic conventions where these have one (server,
-//! client, network, tls, error). Secrets are redacted first.
+//! Secrets are redacted first.
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
@@ -124,7 +123,7 @@ pub(super) fn lookup_failed(
 pub(super) fn closed(context: &Context, at: Timestamp, closed: Closed) {
     debug!(
         target: "modtape::connection",
-        id = closed.id,
+        connection = closed.id,
         from_client_bytes = closed.from_client_bytes,
         to_client_bytes = closed.to_client_bytes,
         why = %closed.why,
@@ -146,33 +145,33 @@ fn log_opened(opened: &Opened) {
     for tried in &opened.tries {
         debug!(
             target: "modtape::connection",
-            id = opened.id,
-            network.peer.address = %tried.addr,
-            took_us = tried.took_us,
-            error.message = tried.error.as_deref(),
+            connection = opened.id,
+            peer = %tried.addr,
+            duration_us = tried.took_us,
+            error = tried.error.as_deref(),
             "tried"
         );
     }
     debug!(
         target: "modtape::connection",
-        id = opened.id,
+        connection = opened.id,
         mode = mode(opened.mode),
         again = opened.again.then_some(true),
-        client.address = %opened.client.addr,
-        client.sni = opened.client.sni.as_deref(),
-        client.alpn = opened.client.alpn.as_deref(),
-        client.tls = opened.client.tls.as_deref(),
-        server.address = target.as_ref().map(Target::host),
-        server.port = target.as_ref().map(Target::port),
-        network.peer.address = upstream.and_then(|upstream| upstream.addr.as_deref()),
-        network.local.address = upstream.and_then(|upstream| upstream.local_addr.as_deref()),
-        network.protocol.name = alpn,
-        tls.protocol.version = upstream.and_then(|upstream| upstream.tls.as_deref()),
+        client = %opened.client.addr,
+        client_sni = opened.client.sni.as_deref(),
+        client_alpn = opened.client.alpn.as_deref(),
+        client_tls = opened.client.tls.as_deref(),
+        server = target.as_ref().map(Target::host),
+        port = target.as_ref().map(Target::port),
+        peer = upstream.and_then(|upstream| upstream.addr.as_deref()),
+        local = upstream.and_then(|upstream| upstream.local_addr.as_deref()),
+        alpn,
+        tls = upstream.and_then(|upstream| upstream.tls.as_deref()),
         via = upstream.and_then(|upstream| upstream.via.as_deref()),
         dns_us = opened.dns_us,
         connect_us = opened.connect_us,
         tls_us = opened.tls_us,
-        error.message = opened.error.as_deref(),
+        error = opened.error.as_deref(),
         "opened"
     );
 }

@@ -155,12 +155,13 @@ impl Ticket {
         let version = headers::version_name(request.version);
         debug!(
             target: "modtape::exchange",
-            id,
-            connection = leg.id,
+            trace_id = %context.trace,
             span_id = %span,
+            exchange = id,
+            connection = leg.id,
             method,
             url,
-            network.protocol.version = version,
+            protocol = version,
             "asked"
         );
         if let Some(recorder) = &context.recorder {
@@ -292,7 +293,13 @@ impl Ticket {
     /// Adds a note on something unusual in the response to its `end`.
     pub(super) fn add_note(&mut self, what: &str) {
         let what = self.context.redactor.text(what);
-        tracing::debug!(id = self.id, "{what}");
+        debug!(
+            target: "modtape::exchange",
+            trace_id = %self.context.trace,
+            span_id = %self.span,
+            exchange = self.id,
+            "{what}"
+        );
         self.notes.push(what);
     }
 
@@ -301,9 +308,11 @@ impl Ticket {
     pub(super) fn set_head(&mut self, at: Timestamp, head: Head, length: Option<u64>) {
         debug!(
             target: "modtape::exchange",
-            id = self.id,
+            trace_id = %self.context.trace,
+            span_id = %self.span,
+            exchange = self.id,
             status = head.status.as_u16(),
-            network.protocol.version = head.version,
+            protocol = head.version,
             made_by = by(head.made_by),
             "answered"
         );
@@ -445,10 +454,10 @@ impl Ticket {
             target: "modtape::exchange",
             trace_id = %self.context.trace,
             span_id = %self.span,
-            id = self.id,
+            exchange = self.id,
             connection = self.leg.id,
-            method = %self.method,
-            host = %self.host(),
+            method = self.method.as_str(),
+            host = self.host(),
             kind = route().map(|route| route.kind.name()),
             module = route().and_then(|route| route.module.as_deref()),
             version = route().and_then(|route| route.version.as_deref()),
@@ -457,6 +466,7 @@ impl Ticket {
             made_by = head.map(|head| by(head.made_by)),
             bytes = self.body_bytes,
             start_us = self.stamps.started.as_micros(),
+            duration_us = timings.total_us(),
             blocked_us = phase(Phase::Blocked),
             dns_us = phase(Phase::Dns),
             connect_us = phase(Phase::Connect),

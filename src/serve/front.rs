@@ -16,6 +16,7 @@ use super::caching::{Tag, is_immutable, put_lifetime};
 use super::failure::Failure;
 use super::gzip;
 use super::item::{Item, Life};
+use super::request_log::{Line, Logged};
 use super::server::{Obtained, Server, Source};
 use crate::clock::Clock;
 use crate::gomod::Kind;
@@ -45,11 +46,12 @@ pub(super) async fn respond<B>(
     server: Arc<Server>,
     client: SocketAddr,
     request: Request<B>,
-) -> Result<Response<Sent>, Infallible> {
+) -> Result<Response<Logged>, Infallible> {
     // Whoever closes the server waits for it.
     let _underway = server.underway();
     let is_head = request.method() == Method::HEAD;
     let began = server.clock.now();
+    let mut line = Line::begin(&server.ids, server.clock, client, &request);
     let (path, has_token) = server.access.without_token(request.uri().path());
     let admitted = match path {
         "/" | "/healthz" | "/readyz" => Ok(Some(Admitted::default())),
@@ -64,9 +66,17 @@ pub(super) async fn respond<B>(
         }
     };
     let admitted = admitted.ok().flatten();
-    let user = admitted.as_ref().and_then(|it| it.user.as_deref());
+    // A path that is not admitted may begin with what was a token yesterday.
+    if let (Some(line), Some(admitted)) = (&mut line, &admitted) {
+        line.path = Some(path.to_owned());
+        line.user.clone_from(&admitted.user);
+    }
     let tier = response.headers().get(CACHE);
     let tier = tier.cloned();
+    if let Some(line) = &mut line {
+        line.status = Some(response.status());
+        line.tier.clone_from(&tier);
+    }
     let tier = tier.as_ref().and_then(|tier| tier.to_str().ok());
     let head_us = server.clock.now().micros_since(began);
     if let Some(tier) = tier {
@@ -75,21 +85,13 @@ pub(super) async fn respond<B>(
             fields.insert(TIMING, value);
         }
     }
-    tracing::info!(
-        target: "modtape::access",
-        %client,
-        method = %request.method(),
-        // A path that is not admitted may begin with what was a token yesterday.
-        path = if admitted.is_some() { path } else { "" },
-        user = user.unwrap_or_default(),
-        status = response.status().as_u16(),
-        tier = tier.unwrap_or("none"),
-        head_us,
-    );
+    if let Some(line) = &mut line {
+        line.head_us = Some(head_us);
+    }
     if is_head {
         *response.body_mut() = Sent::bytes(Bytes::new());
     }
-    Ok(response)
+    Ok(response.map(|body| Logged::new(body, line)))
 }
 
 /// What is said to those who show neither the token nor a password that is right.

@@ -35,6 +35,7 @@ mod memory;
 mod private;
 mod purge;
 mod redis;
+mod request_log;
 mod server;
 mod shared;
 mod spool;

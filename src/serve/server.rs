@@ -24,6 +24,7 @@ use super::item::{Item, Life};
 use super::private::{Asker, Body, Found, Git, Private, Users};
 use super::purge::Purge;
 use super::redis::{LARGEST, Lease, Redis, Turn};
+use super::request_log::Ids;
 use super::spool::{self, Coming};
 use super::tiers::{Tier, Tiers};
 use super::tree::Tree;
@@ -71,6 +72,8 @@ pub(crate) struct Server {
     flights: Arc<Flights>,
     pub(super) clock: Clock,
     pub(super) counts: Arc<Counts>,
+    /// Makes the ids of its clients' requests.
+    pub(super) ids: Ids,
     /// Who asks upstream waits for a place.
     outgoing: Semaphore,
     /// And these may wait.
@@ -234,6 +237,7 @@ impl Server {
             flights,
             clock: parts.clock,
             counts: parts.counts,
+            ids: Ids::default(),
             outgoing: Semaphore::new(OUTGOING),
             queue: Semaphore::new(QUEUE),
             tasks: TaskTracker::new(),

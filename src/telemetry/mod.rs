@@ -1,8 +1,10 @@
 //! Logs: one line per exchange, to stderr and to a file, as text or JSON.
 //!
-//! The proxy logs the events; this room sets their destination and format.
+//! The proxy logs the events; this room sets their destination, their format, and what their fields are called in it.
 
+mod fields;
 mod file;
+mod lines;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,14 +20,17 @@ use tracing_subscriber::{Layer, Registry};
 
 use file::LogFile;
 pub(crate) use file::OnFailure;
+use lines::{JsonLines, Names};
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// `name=value` pairs after the time.
     Text,
-    /// One JSON object per line.
+    /// One JSON object per line, with OpenTelemetry's names.
     Json,
+    /// One JSON object per line, as the Elastic Common Schema has it.
+    Ecs,
 }
 
 /// Where log lines go.
@@ -132,10 +137,7 @@ where
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     match format {
         Format::Text => layer.boxed(),
-        Format::Json => layer
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .boxed(),
+        Format::Json => layer.event_format(JsonLines(Names::Otel)).boxed(),
+        Format::Ecs => layer.event_format(JsonLines(Names::Ecs)).boxed(),
     }
 }

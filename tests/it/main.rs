@@ -43,6 +43,7 @@ mod status;
 mod sumdb;
 mod support;
 mod support_tests;
+mod telemetry;
 mod terminals;
 mod trace;
 mod transparent;

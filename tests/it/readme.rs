@@ -12,7 +12,7 @@ use crate::support::*;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "docs/recording.md",
     "docs/explaining.md",
@@ -21,6 +21,7 @@ const PAGES: [&str; 9] = [
     "docs/containers.md",
     "docs/serving.md",
     "docs/operating.md",
+    "docs/telemetry.md",
     "docs/limits.md",
 ];
 

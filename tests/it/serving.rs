@@ -24,15 +24,15 @@ use rustix::process::Signal;
 use crate::support::*;
 
 /// A module proxy that runs, and where it keeps what it has.
-struct Serving {
-    modtape: Spawned,
-    address: SocketAddr,
+pub(crate) struct Serving {
+    pub(crate) modtape: Spawned,
+    pub(crate) address: SocketAddr,
 }
 
 /// What it answered.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
     body: Vec<u8>,
     /// Whether the body has as many bytes as its head says.
@@ -41,7 +41,7 @@ struct Answer {
 
 impl Serving {
     /// Starts one whose upstream is the list `goproxy`, all of whose hosts are `origin`.
-    fn start(sandbox: &Sandbox, origin: &Origin, goproxy: &str, flags: &[&str]) -> Self {
+    pub(crate) fn start(sandbox: &Sandbox, origin: &Origin, goproxy: &str, flags: &[&str]) -> Self {
         Self::told(Spawned::start(Self::command(
             sandbox, origin, goproxy, flags,
         )))
@@ -75,7 +75,7 @@ impl Serving {
     }
 
     /// Ends it, and gives what it said.
-    fn end(self) -> Output {
+    pub(crate) fn end(self) -> Output {
         self.modtape.signal(Signal::TERM);
         self.modtape.end()
     }
@@ -87,7 +87,7 @@ fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 /// The same, by any method and with further fields, each with its line end.
-fn ask(address: SocketAddr, method: &str, path: &str, fields: &str) -> Answer {
+pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, fields: &str) -> Answer {
     let mut stream = TcpStream::connect(address).expect("it listens");
     let head =
         format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{fields}\r\n");

@@ -68,15 +68,16 @@ fn of_journal(dir: &Path) -> (i128, ById) {
 }
 
 fn of_log(log: &str, wall: i128) -> ById {
-    let exchanges = lines(log).filter(|line| line["start_us"].is_u64());
+    let exchanges = lines(log).filter(|line| line["modtape.start_us"].is_u64());
     let told = exchanges.map(|line| {
-        let us = |name: &str| line[format!("{name}_us")].as_u64();
-        let start = wall + i128::from(us("start").expect("a start"));
+        let us = |name: &str| line[format!("modtape.phases.{name}_us")].as_u64();
+        let start = line["modtape.start_us"].as_u64().expect("a start");
+        let start = wall + i128::from(start);
         let told = Told {
             start,
             phases: phases(us),
         };
-        (line["id"].as_u64().expect("an id"), told)
+        (line["modtape.exchange.id"].as_u64().expect("an id"), told)
     });
     told.collect()
 }

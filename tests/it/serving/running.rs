@@ -56,7 +56,7 @@ fn options_come_from_a_file_and_those_of_the_command_line_win() {
     serving.end();
     assert!(sandbox.join("store/v1").is_dir());
     let log = fs::read_to_string(sandbox.join("log")).expect("there is a log");
-    assert!(log.contains(&format!("\"path\":\"{LIST}\"")), "{log}");
+    assert!(log.contains(&format!("\"url.path\":\"{LIST}\"")), "{log}");
     let served = origin.requests().len();
     let serving = configured(&sandbox, &["--offline", "--store", "other"]);
     assert_eq!(serving.get(LIST).status, 504);

@@ -1,0 +1,3 @@
+//! What tells others of the traffic: logs.
+
+mod logs;
