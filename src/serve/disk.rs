@@ -13,13 +13,13 @@
 //! of its last use, to the hour: what was not used for longest makes room.
 
 mod inventory;
+mod verified;
 
-use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -33,6 +33,8 @@ use super::kept::{Head, body_path, hex};
 use super::purge::Purge;
 use crate::clock::Clock;
 
+use verified::{Identity, Verified};
+
 pub(crate) use inventory::{ByKind, Flaw, Inventory, Kept, Lying, Sweep, Swept};
 
 /// The version of the layout: a folder of another one is not touched.
@@ -43,6 +45,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// What is still in `tmp` after that long was left by a process that was killed.
 const LEFT: Duration = Duration::from_secs(86_400);
+
+/// How many files of answers, and how many large bodies, are known to be verified at once: together 10 MB.
+const ANSWERS: usize = 16_384;
+const BODIES: usize = 32_768;
 
 /// The longest list of purges, bytes; then it begins anew.
 const PURGES: u64 = 1 << 20;
@@ -56,13 +62,22 @@ pub(crate) struct Removed {
     pub(crate) bytes: u64,
 }
 
+/// The file of an answer, as it was when it was verified.
+#[derive(Debug)]
+struct Seen {
+    head: Head,
+    /// Bytes of the line, with its end.
+    line: u64,
+}
+
 /// A folder of answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     root: Arc<Path>,
-    /// Large bodies that this process has held against their digests.
-    // A std Mutex: held for an operation on the set, never across an await.
-    verified: Arc<Mutex<HashSet<String>>>,
+    /// The files of answers, by path.
+    answers: Arc<Verified<Arc<Seen>>>,
+    /// Large bodies, by digest.
+    bodies: Arc<Verified<()>>,
     /// Whether nothing is to be changed: no use is noted, nothing removed, and nothing kept.
     only_looks: bool,
 }
@@ -107,7 +122,8 @@ impl Disk {
     fn at(root: &Path) -> Self {
         Self {
             root: root.into(),
-            verified: Arc::default(),
+            answers: Arc::new(Verified::new(ANSWERS)),
+            bodies: Arc::new(Verified::new(BODIES)),
             only_looks: false,
         }
     }
@@ -146,7 +162,7 @@ impl Disk {
 
     /// The answer to a path; `None` if there is none. A damaged one is removed, and an error.
     pub(super) fn get(&self, path: &str) -> io::Result<Option<Answer>> {
-        let read = self.read(path, Wait::Allowed);
+        let read = self.read(path, Wait::Allowed, Clock::wall_now());
         // Not for want of descriptors, or the like.
         if let Err(error) = &read
             && error.kind() == io::ErrorKind::InvalidData
@@ -165,64 +181,99 @@ impl Disk {
     /// How many bytes of an answer have to be read and held against their digest, before they are sent for the first
     /// time.
     pub(super) fn unverified(&self, path: &str) -> u64 {
+        let now = Clock::wall_now();
+        let is_verified = |head: &Head| {
+            let body = fs::metadata(self.body_file(&head.sha256));
+            body.is_ok_and(|body| self.bodies.has(&head.sha256, &Identity::of(&body), now))
+        };
         let head = head_of(&self.answer_file(path));
-        let is_unverified = |head: &Head| !head.is_inline() && !self.is_verified(&head.sha256);
-        head.filter(is_unverified).map_or(0, |head| head.bytes)
+        let head = head.filter(|head| !head.is_inline() && !is_verified(head));
+        head.map_or(0, |head| head.bytes)
     }
 
     /// The answer to a path where the kernel has all of it in memory, so that it takes no time; an error otherwise, and where that
     /// cannot be known. What was found and not used for long is to be handed to [`used`](Self::used).
     pub(super) fn get_cached(&self, path: &str) -> io::Result<Option<Found>> {
-        self.read(path, Wait::No)
+        self.read(path, Wait::No, Clock::wall_now())
     }
 
-    fn read(&self, path: &str, wait: Wait) -> io::Result<Option<Found>> {
+    fn read(&self, path: &str, wait: Wait, now: SystemTime) -> io::Result<Option<Found>> {
         let Some(file) = open(&self.answer_file(path), wait)? else {
             return Ok(None);
         };
-        let metadata = file.metadata()?;
-        let bytes = content(&file, metadata.len(), wait)?;
-        let answer = self.answer(path, &bytes.into(), wait)?;
-        let now = Clock::wall_now();
+        let known = self.answers.get(path, now);
+        let known = known.and_then(|(identity, seen)| same(&file, &identity, seen, wait));
+        let (seen, body, metadata) = match known {
+            Some(known) => known,
+            None => self.verify(path, &file, wait, now)?,
+        };
+        let content = match seen.head.is_inline() {
+            true => Content::Bytes(body),
+            false => match self.body(path, &seen.head, wait, now)? {
+                Some(content) => content,
+                // Whoever makes room removes bodies before answers.
+                None => return Ok(None),
+            },
+        };
         let age = metadata.modified().map(|at| now.duration_since(at));
-        let is_used_anew = matches!(age, Ok(Ok(age)) if age > HOUR);
-        Ok(answer.map(|answer| Found {
-            answer,
-            is_used_anew,
+        Ok(Some(Found {
+            answer: seen.head.answer(content),
+            is_used_anew: matches!(age, Ok(Ok(age)) if age > HOUR),
         }))
     }
 
-    fn answer(&self, path: &str, kept: &Bytes, wait: Wait) -> io::Result<Option<Answer>> {
-        let damaged = |why| {
-            let message = format!("the answer to {path} is damaged: {why}");
-            io::Error::new(io::ErrorKind::InvalidData, message)
+    /// Reads the file of an answer, and holds it against its digest: what it says, and the body if that is small.
+    fn verify(
+        &self,
+        path: &str,
+        file: &File,
+        wait: Wait,
+        now: SystemTime,
+    ) -> io::Result<(Arc<Seen>, Bytes, Metadata)> {
+        // What changes after this moment is another file.
+        let metadata = file.metadata()?;
+        let whole: Bytes = content(file, 0, metadata.len(), wait)?.into();
+        let (head, body) = Head::read(path, &whole).map_err(|why| damaged(path, why))?;
+        if head.is_inline() {
+            head.check(&body).map_err(|why| damaged(path, why))?;
+        }
+        let line = (whole.len() - body.len()) as u64;
+        let seen = Arc::new(Seen { head, line });
+        let identity = Identity::of(&metadata);
+        if identity.is_settled(now) {
+            self.answers.insert(path, identity, Arc::clone(&seen), now);
+        }
+        Ok((seen, body, metadata))
+    }
+
+    /// A large body, held against its digest; `None` if it is not there.
+    fn body(
+        &self,
+        path: &str,
+        head: &Head,
+        wait: Wait,
+        now: SystemTime,
+    ) -> io::Result<Option<Content>> {
+        let Some(body) = open(&self.body_file(&head.sha256), wait)? else {
+            return Ok(None);
         };
-        let (head, body) = Head::read(path, kept).map_err(damaged)?;
-        let content = if head.is_inline() {
-            head.checked(body).map_err(damaged)?
-        } else {
-            let Some(body) = open(&self.body_file(&head.sha256), wait)? else {
-                // Whoever makes room removes bodies before answers.
-                return Ok(None);
-            };
-            if body.metadata()?.len() != head.bytes {
-                return Err(damaged("its body has another length"));
+        let identity = Identity::of(&body.metadata()?);
+        if identity.bytes != head.bytes {
+            return Err(damaged(path, "its body has another length"));
+        }
+        if !self.bodies.has(&head.sha256, &identity, now) {
+            if wait == Wait::No {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
-            if !self.is_verified(&head.sha256) {
-                if wait == Wait::No {
-                    return Err(io::ErrorKind::WouldBlock.into());
+            if hex(&digest_of(&body, head.bytes)?) != head.sha256 {
+                if !self.only_looks {
+                    let _ = fs::remove_file(self.body_file(&head.sha256));
                 }
-                if hex(&digest_of(&body, head.bytes)?) != head.sha256 {
-                    if !self.only_looks {
-                        let _ = fs::remove_file(self.body_file(&head.sha256));
-                    }
-                    return Err(damaged("its body is another one"));
-                }
-                self.verified().insert(head.sha256.clone());
+                return Err(damaged(path, "its body is another one"));
             }
-            Content::File(Arc::new(body), head.bytes)
-        };
-        Ok(Some(head.answer(content)))
+            self.bodies.insert(&head.sha256, identity, (), now);
+        }
+        Ok(Some(Content::File(Arc::new(body), head.bytes)))
     }
 
     /// Notes that an answer was used, to the hour.
@@ -232,13 +283,20 @@ impl Disk {
         }
         let now = Clock::wall_now();
         // Where that is not allowed, files make room in the order in which they came.
-        let note = |path: &Path| File::open(path).and_then(|file| file.set_modified(now));
+        let note = |file: &File| file.set_modified(now);
         let answer = self.answer_file(path);
-        let _ = note(&answer);
+        let _ = File::open(&answer).and_then(|file| note(&file));
         if let Some(head) = head_of(&answer)
             && !head.is_inline()
+            && let Ok(body) = File::open(self.body_file(&head.sha256))
+            && let Ok(before) = body.metadata()
         {
-            let _ = note(&self.body_file(&head.sha256));
+            let _ = note(&body);
+            // A large one is not read again for that.
+            if let Ok(after) = body.metadata() {
+                let (before, after) = (Identity::of(&before), Identity::of(&after));
+                self.bodies.renew(&head.sha256, &before, after);
+            }
         }
     }
 
@@ -287,7 +345,9 @@ impl Disk {
 
     /// `path` is an item's, which has no element of dots and is short enough for a file.
     fn answer_file(&self, path: &str) -> PathBuf {
-        self.root.join("answers").join(path)
+        let mut file = PathBuf::with_capacity(self.root.as_os_str().len() + path.len() + 16);
+        file.extend([&*self.root, Path::new("answers"), Path::new(path)]);
+        file
     }
 
     fn body_file(&self, sha256: &str) -> PathBuf {
@@ -413,7 +473,7 @@ impl Disk {
         if let Some(head) = &head
             && !head.is_inline()
         {
-            self.verified().remove(&head.sha256);
+            self.bodies.remove(&head.sha256);
             match fs::remove_file(self.body_file(&head.sha256)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -493,14 +553,6 @@ impl Disk {
             bytes += taken;
         }
         bytes
-    }
-
-    fn is_verified(&self, sha256: &str) -> bool {
-        self.verified().contains(sha256)
-    }
-
-    fn verified(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The widest kept version of a tile if it is as wide as `least`: its path. `folder` is that of
@@ -599,14 +651,37 @@ fn open_cached(_path: &Path) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// All of a small file.
-fn content(file: &File, bytes: u64, wait: Wait) -> io::Result<Vec<u8>> {
+/// Bytes of a small file, from one on.
+fn content(file: &File, from: u64, bytes: u64, wait: Wait) -> io::Result<Vec<u8>> {
     let mut content = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
     match wait {
-        Wait::Allowed => file.read_exact_at(&mut content, 0)?,
-        Wait::No => chunk::read_cached(file, &mut content, 0)?,
+        _ if bytes == 0 => {}
+        Wait::Allowed => file.read_exact_at(&mut content, from)?,
+        Wait::No => chunk::read_cached(file, &mut content, from)?,
     }
     Ok(content)
+}
+
+/// The body in a file that was verified, if it is small; `None` if the file is not that any more.
+fn same(
+    file: &File,
+    identity: &Identity,
+    seen: Arc<Seen>,
+    wait: Wait,
+) -> Option<(Arc<Seen>, Bytes, Metadata)> {
+    let bytes = match seen.head.is_inline() {
+        true => seen.head.bytes,
+        false => 0,
+    };
+    let body = content(file, seen.line, bytes, wait).ok()?;
+    // After that, so that what changes meanwhile is another file.
+    let metadata = file.metadata().ok()?;
+    (Identity::of(&metadata) == *identity).then(|| (seen, body.into(), metadata))
+}
+
+fn damaged(path: &str, why: &str) -> io::Error {
+    let message = format!("the answer to {path} is damaged: {why}");
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 /// What a file or folder takes of the disk, bytes. Some file systems say how many blocks there are only later.
@@ -753,6 +828,57 @@ mod tests {
             for file in &files {
                 let modified = fs::metadata(file).and_then(|it| it.modified());
                 assert!(modified.expect("it is there") > long_ago + HOUR);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_verified_counts_for_the_file_that_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(folder.path()).expect("it opens");
+        let path = "a.b/c/@v/v1.0.0.zip";
+        // Nothing in it is of this moment any more.
+        let later = Clock::wall_now() + Duration::from_secs(10);
+        let text = |byte, bytes| {
+            disk.put(
+                path,
+                &answer(&vec![byte; bytes]).0,
+                &vec![byte; bytes].into(),
+            )
+            .expect("it is kept");
+            disk.answer_file(path)
+        };
+        let read = || {
+            let found = disk.read(path, Wait::Allowed, later)?;
+            found.expect("it is there").answer.text()
+        };
+        for bytes in [100, INLINE as usize + 1] {
+            let kept = text(1, bytes);
+            for _ in 0..2 {
+                assert_eq!(read().expect("it is read"), vec![1; bytes]);
+                assert!(disk.answers.get(path, later).is_some());
+            }
+            // Another one of the same length takes its place.
+            text(2, bytes);
+            assert_eq!(read().expect("it is read"), vec![2; bytes]);
+            assert_eq!(read().expect("it is read"), vec![2; bytes]);
+            // A use changes its times, and nothing else.
+            disk.used(path);
+            assert_eq!(read().expect("it is read"), vec![2; bytes]);
+            // A byte changes, and the end goes.
+            let file = match bytes {
+                100 => kept,
+                _ => disk.body_file(&hex(&Sha256::digest(vec![2; bytes]))),
+            };
+            let whole = fs::read(&file).expect("it is there");
+            let mut changed = whole.clone();
+            *changed.last_mut().expect("a byte") ^= 1;
+            for spoilt in [&changed[..], &whole[..whole.len() - 1]] {
+                fs::write(&file, &whole).expect("our own folder");
+                assert_eq!(read().expect("it is read"), vec![2; bytes]);
+                fs::write(&file, spoilt).expect("our own folder");
+                let error = read().expect_err("it is damaged");
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData);
             }
         }
     }

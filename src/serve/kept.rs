@@ -78,20 +78,26 @@ impl Head {
     }
 
     /// Holds a small body against its digest.
-    pub(super) fn checked(&self, body: Bytes) -> Result<Content, &'static str> {
-        if body.len() as u64 != self.bytes || hex(&Sha256::digest(&body)) != self.sha256 {
-            return Err("its body is another one");
+    pub(super) fn check(&self, body: &[u8]) -> Result<(), &'static str> {
+        match body.len() as u64 == self.bytes && hex(&Sha256::digest(body)) == self.sha256 {
+            true => Ok(()),
+            false => Err("its body is another one"),
         }
+    }
+
+    /// The same; gives the body as that of an answer.
+    pub(super) fn checked(&self, body: Bytes) -> Result<Content, &'static str> {
+        self.check(&body)?;
         Ok(Content::Bytes(body))
     }
 
     /// The answer, with a body that was held against its digest.
-    pub(super) fn answer(self, content: Content) -> Answer {
+    pub(super) fn answer(&self, content: Content) -> Answer {
         Answer {
             status: StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_GATEWAY),
             content,
             at: UNIX_EPOCH + Duration::from_secs(self.at),
-            proof: self.proof,
+            proof: self.proof.clone(),
         }
     }
 }
