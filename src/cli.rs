@@ -241,6 +241,9 @@ pub(crate) struct RecordArgs {
     /// How to run the command.
     #[command(flatten)]
     pub(crate) run: RunArgs,
+    /// Where its traces are sent.
+    #[command(flatten)]
+    pub(crate) otlp: OtlpArgs,
 }
 
 /// Where the upstream leg connects, and whom it trusts.
@@ -386,6 +389,36 @@ pub(crate) enum Bodies {
     Small,
     /// No bodies
     None,
+}
+
+/// How traces show the phases of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OtlpPhases {
+    /// Not at all
+    None,
+    /// As events of its span
+    Events,
+    /// As spans below its span
+    Spans,
+}
+
+/// Where traces are sent.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Telemetry")]
+pub(crate) struct OtlpArgs {
+    /// Send the recording as OpenTelemetry traces when it has ended: to this base URL, else as
+    /// OTEL_EXPORTER_OTLP_ENDPOINT and its like say, which send without this flag too
+    #[arg(
+        long,
+        value_name = "URL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
+    pub(crate) otlp: Option<String>,
+    /// How traces show the phases of exchanges
+    #[arg(long, value_name = "HOW", default_value = "spans")]
+    pub(crate) otlp_phases: OtlpPhases,
 }
 
 /// Which packet captures are written.
@@ -870,6 +903,16 @@ pub(crate) struct ExportArgs {
     /// Copy the live capture (record --pcap tls) without its decryption secrets
     #[arg(long, conflicts_with_all = ["filter", "pcap_bodies"])]
     pub(crate) no_secrets: bool,
+    /// Collector that otlp sends to: a base URL, to which /v1/traces is appended [default: that of
+    /// OTEL_EXPORTER_OTLP_ENDPOINT, else http://localhost:4318]
+    #[arg(long, value_name = "URL", conflicts_with = "output")]
+    pub(crate) to: Option<String>,
+    /// How otlp shows the phases of exchanges
+    #[arg(long, value_name = "HOW", default_value = "spans")]
+    pub(crate) otlp_phases: OtlpPhases,
+    /// Whether `-o` is on the command line; [`Cli::of`] finds out.
+    #[arg(skip)]
+    pub(crate) output_is_given: bool,
 }
 
 /// Formats that a recording can be written in.
@@ -889,6 +932,8 @@ pub(crate) enum ExportFormat {
     Trace,
     /// Folder for `GOPROXY=file://DIR`, with the recorded modules and their checksums
     Goproxy,
+    /// OpenTelemetry traces: sent to a collector, or with -o one line of OTLP's JSON per batch
+    Otlp,
 }
 
 /// `modtape recordings`

@@ -41,6 +41,10 @@ impl Cli {
         let run = match &mut self.command {
             Command::Record(args) => &mut args.run,
             Command::Replay(args) => &mut args.run,
+            Command::Export(args) => {
+                args.output_is_given = is_given(words, "output");
+                return;
+            }
             _ => return,
         };
         run.token_is_given = is_given(words, "token");
@@ -213,6 +217,8 @@ fn contradiction(cli: &Cli, words: &ArgMatches) -> Option<String> {
             only("har_bodies", ExportFormat::Har, "har")
                 .or_else(|| only("pcap_bodies", ExportFormat::Pcapng, "pcapng"))
                 .or_else(|| only("no_secrets", ExportFormat::Pcapng, "pcapng"))
+                .or_else(|| only("to", ExportFormat::Otlp, "otlp"))
+                .or_else(|| only("otlp_phases", ExportFormat::Otlp, "otlp"))
                 .or_else(|| {
                     let message = "--filter is not for `modtape export goproxy`, which writes all \
                                 that was recorded of each module";

@@ -312,6 +312,7 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
         direct: Vec::new(),
         packets: None,
         caches: None,
+        span: None,
     }
 }
 

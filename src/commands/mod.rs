@@ -23,6 +23,7 @@ mod manual;
 mod naming;
 mod network;
 mod objects;
+mod otlp;
 mod output_file;
 mod record;
 mod recordings;

@@ -65,6 +65,7 @@ pub(super) fn manifest() -> Manifest {
         direct: Vec::new(),
         packets: None,
         caches: None,
+        span: None,
     }
 }
 

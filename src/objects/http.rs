@@ -1,33 +1,25 @@
 //! How a store is asked: HTTP/1.1 over connections of our own dialer, with deadlines.
 
-use std::error::Error;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::Response;
 use http::header::{HeaderValue, USER_AGENT};
-use http::{Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use object_store::client::{
     ClientConfigKey, ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind,
     HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody, HttpService,
 };
 use tokio::time::Sleep;
-use tokio_rustls::client::TlsStream;
-use tower_service::Service;
 
-use crate::capture::Wire;
-use crate::exchange::Target;
 use crate::tls::Protocol;
-use crate::upstream::{Dialer, Journey};
+use crate::upstream::{Connector, Dialer};
 
 /// How long the head of a response may take, beside the time for the request's own body.
 const HEAD: Duration = Duration::from_secs(5);
@@ -60,7 +52,7 @@ impl Http {
             .pool_idle_timeout(UNUSED)
             .pool_timer(TokioTimer::new());
         Self {
-            client: builder.build(Connector { dialer }),
+            client: builder.build(Connector::new(dialer, Protocol::Http1)),
         }
     }
 }
@@ -157,96 +149,5 @@ impl Body for Timed {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// Connects through our dialer.
-#[derive(Clone)]
-struct Connector {
-    dialer: Dialer,
-}
-
-impl Connector {
-    async fn connect(self, uri: Uri) -> Result<Stream, Box<dyn Error + Send + Sync>> {
-        let is_secure = uri.scheme_str() == Some("https");
-        let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-        let target = Target::new(uri.host().unwrap_or_default(), port)?;
-        let (mut journey, hear) = (Journey::default(), &|_: crate::upstream::News<'_>| {});
-        let tcp = self.dialer.connect(&target, is_secure, &mut journey, hear);
-        let tcp = tcp.await?;
-        if !is_secure {
-            return Ok(Stream::Plain(TokioIo::new(tcp)));
-        }
-        let offered = [Protocol::Http1];
-        let tls = self
-            .dialer
-            .handshake(tcp, target.host(), &offered, &mut journey, hear);
-        Ok(Stream::Tls(Box::new(TokioIo::new(tls.await?))))
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = Box<dyn Error + Send + Sync>;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(uri))
-    }
-}
-
-/// A connection to a store.
-enum Stream {
-    Plain(TokioIo<Wire>),
-    Tls(Box<TokioIo<TlsStream<Wire>>>),
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Tls(io) => Pin::new(&mut **io).poll_read(cx, buf),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
-            Self::Tls(io) => Pin::new(&mut **io).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_flush(cx),
-            Self::Tls(io) => Pin::new(&mut **io).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Tls(io) => Pin::new(&mut **io).poll_shutdown(cx),
-        }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::exchange::{
-    Abort, Begin, Body, Closed, Digest, End, ExchangeId, Opened, Stall, TraceId,
+    Abort, Begin, Body, Closed, Digest, End, ExchangeId, Opened, SpanId, Stall, TraceId,
 };
 use crate::gomod::Kind;
 
@@ -265,6 +265,19 @@ pub struct Manifest {
     /// The go command's caches after a command that had failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caches: Option<Caches>,
+    /// The command's own span; `None` in imported and in older recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<CommandSpan>,
+}
+
+/// The span of a recorded command, which the spans of its exchanges are children of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandSpan {
+    /// Its id: the command found it in TRACEPARENT.
+    pub id: SpanId,
+    /// The span that TRACEPARENT named when modtape was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<SpanId>,
 }
 
 /// What [`Manifest::kind`] says.

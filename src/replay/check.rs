@@ -137,6 +137,7 @@ pub(super) fn manifest(dir: &Path) {
         direct: Vec::new(),
         packets: None,
         caches: None,
+        span: None,
     };
     write_manifest(dir, &manifest).expect("the folder can be written to");
 }

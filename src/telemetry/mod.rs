@@ -1,10 +1,15 @@
-//! Logs: one line per exchange, to stderr and to a file, as text or JSON.
+//! Logs: one line per exchange, to stderr and to a file, as text or JSON. Traces: the `spans` of a recording, their
+//! `resource`, and how they are sent (`otlp`).
 //!
 //! The proxy logs the events; this room sets their destination, their format, and what their fields are called in it.
 
 mod fields;
 mod file;
 mod lines;
+pub(crate) mod otlp;
+pub(crate) mod resource;
+pub(crate) mod spans;
+pub(crate) mod variables;
 
 use std::fs::{File, OpenOptions};
 use std::io;

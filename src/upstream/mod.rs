@@ -3,6 +3,7 @@
 //! resolve → TCP (both families raced) → parent proxy, if any → TLS. Each step is timed, and each
 //! failure names the step. Never retries, never falls back to plain text, never skips verification.
 
+mod connector;
 mod eyeballs;
 mod failure;
 mod journey;
@@ -24,6 +25,7 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+pub(crate) use connector::Connector;
 pub(crate) use eyeballs::keep_alive;
 pub(crate) use journey::{Hear, Journey, News, Step};
 pub use overrides::Overrides;

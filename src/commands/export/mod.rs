@@ -1,6 +1,7 @@
 //! `modtape export`: a recording in another format, and what of it could not be exported.
 
 mod goproxy;
+mod otlp;
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
@@ -41,6 +42,9 @@ pub(super) fn run(args: &ExportArgs, global: &Global) -> Result<ExitCode, Failur
         print_losses(&report.losses, &recording, global);
         report.print(&args.output, global);
         return Ok(exit_code(report.losses.missing.is_empty()));
+    }
+    if args.format == ExportFormat::Otlp {
+        return otlp::run(args, &filter, &recording, global);
     }
     if is_part_of(&args.output, &recording) {
         let path = args.output.display();
@@ -127,6 +131,7 @@ fn format<'a>(
         ExportFormat::Curl => Box::new(Script::begin(out, source)?),
         ExportFormat::Trace => Box::new(Trace::begin(out, source, rows)?),
         ExportFormat::Goproxy => unreachable!("a tree is not one file"),
+        ExportFormat::Otlp => unreachable!("spans are not fed by a source"),
     })
 }
 

@@ -14,6 +14,7 @@ use rustls::{KeyLog, NoKeyLog};
 use super::dialling::{self, LIMITS};
 use super::failure::{Failure, USAGE, exit_code};
 use super::naming::Naming;
+use super::otlp::AfterCommand;
 use super::runtime::block_on;
 use super::seal::seal;
 use super::session::{Parts, Purpose, Session, running};
@@ -51,14 +52,22 @@ pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failur
     let usage = |error| Failure::new(USAGE, error);
     let flags = TargetFlags::parse(args).map_err(usage)?;
     let naming = Naming::of(args, global).map_err(usage)?;
+    let traces = AfterCommand::of(&args.otlp, global)?;
     let recording = record(args, global, flags, naming, RunContext::default());
     let closed = block_on(recording)??;
+    let mut outcome = Ok(());
     if let (true, Some(0), Some(recording)) = (args.seal, closed.exit_code, &closed.recording) {
         let sealing = sealing(args);
         let sealed = seal(recording.dir(), &sealing, global);
         // The command's own end is not that of the recording.
-        sealed.map_err(|failure| Failure::new(INCOMPLETE, failure.error))?;
+        outcome = sealed
+            .map(drop)
+            .map_err(|failure| Failure::new(INCOMPLETE, failure.error));
     }
+    if let (Some(traces), Some(recording)) = (traces, &closed.recording) {
+        traces.send(recording.dir(), global);
+    }
+    outcome?;
     Ok(exit_code(closed.exit_code.unwrap_or(0)))
 }
 

@@ -20,7 +20,8 @@ use crate::exchange::{Hex, Target, TargetError};
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, ProxyTarget};
 use crate::proxy::{Others, Policy};
 use crate::recording::format::{
-    FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, RunMode, State, Totals,
+    CommandSpan, FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, RunMode, State,
+    Totals,
 };
 use crate::redact::{self, Redactor};
 use crate::terminal::{say, warn};
@@ -258,6 +259,10 @@ pub(super) fn manifest(
         direct: Vec::new(),
         packets: None,
         caches: None,
+        span: Some(CommandSpan {
+            id: session.parent.span,
+            parent: session.outer_span,
+        }),
     }
 }
 

@@ -246,5 +246,6 @@ fn manifest(
         direct: Vec::new(),
         packets: None,
         caches: None,
+        span: None,
     }
 }

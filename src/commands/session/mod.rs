@@ -38,7 +38,7 @@ use crate::child::{
 };
 use crate::cli::{Global, Mode, RunArgs};
 use crate::clock::Clock;
-use crate::exchange::{Hex, TraceParent};
+use crate::exchange::{Hex, SpanId, TraceParent};
 use crate::gomod::{Base, Front};
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, Gateway, Live, Policy, Proxy, Redirection, Responder,
@@ -59,8 +59,10 @@ pub(super) struct Session {
     pub(super) clock: Clock,
     pub(super) variables: Variables,
     pub(super) roots: Roots,
-    /// The span that those of the command are part of.
+    /// The command's span, which those of its requests are part of.
     pub(super) parent: TraceParent,
+    /// The span that the command's own is part of: that of the TRACEPARENT that modtape was given.
+    pub(super) outer_span: Option<SpanId>,
     /// Where clients connect, or the first of two such addresses; `None` where that is in a network
     /// namespace.
     pub(super) address: Option<SocketAddr>,
@@ -187,10 +189,12 @@ impl Session {
         };
         let limits = ProcessLimits::now();
         limits.raise_descriptors();
+        let (parent, outer_span) = span_in(variables.traceparent.as_deref());
         Ok(Self {
             clock: Clock::start(),
             limits,
-            parent: span_in(variables.traceparent.as_deref()),
+            parent,
+            outer_span,
             address: listeners.addresses().first().copied(),
             listeners,
             sockets: match run.mode.is_transparent() {
@@ -806,17 +810,18 @@ async fn interruption(mut signals: Signals, timeout: Option<Duration>) -> Interr
     }
 }
 
-/// A span of the trace that we are part of, or of a new one.
-fn span_in(traceparent: Option<&str>) -> TraceParent {
+/// A new span of the trace that we are part of, or of a new one; and the span in TRACEPARENT.
+fn span_in(traceparent: Option<&str>) -> (TraceParent, Option<SpanId>) {
     let given = traceparent.and_then(TraceParent::parse);
     if let (None, Some(text)) = (given, traceparent) {
         // Without the value, which may be a secret by mistake.
         tracing::debug!(target: "modtape::connection", bytes = text.len(), "ignoring an invalid TRACEPARENT");
     }
-    TraceParent {
+    let own = TraceParent {
         trace: given.map_or_else(|| Hex(tls::random()), |given| given.trace),
         span: Hex(tls::random()),
-    }
+    };
+    (own, given.map(|given| given.span))
 }
 
 #[cfg(test)]
@@ -826,9 +831,11 @@ mod tests {
     #[test]
     fn a_trace_is_continued_and_a_malformed_one_ignored() {
         let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        let ours = span_in(Some(given));
+        let (ours, outer) = span_in(Some(given));
         assert_eq!(ours.trace.to_string(), "0af7651916cd43dd8448eb211c80319c");
-        assert_ne!(ours.span.to_string(), "b7ad6b7169203331");
-        assert_ne!(span_in(Some("00")).trace, span_in(None).trace);
+        assert_eq!(outer.expect("it is given").to_string(), "b7ad6b7169203331");
+        assert_ne!(Some(ours.span), outer);
+        assert_ne!(span_in(Some("00")).0.trace, span_in(None).0.trace);
+        assert_eq!(span_in(Some("00")).1, None);
     }
 }

@@ -166,6 +166,7 @@ impl Place {
             conflicts: Vec::new(),
             packets: None,
             caches: None,
+            span: None,
             ..like.clone()
         };
         let made = writer::create(&folder.join("answers"), false)?;

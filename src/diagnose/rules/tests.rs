@@ -214,6 +214,7 @@ fn manifest() -> Manifest {
         direct: Vec::new(),
         packets: None,
         caches: None,
+        span: None,
     }
 }
 

@@ -366,6 +366,7 @@ impl Table {
             direct: Vec::new(),
             packets: None,
             caches: None,
+            span: None,
         })
     }
 

@@ -153,6 +153,7 @@ fn manifest(state: State) -> Manifest {
         direct: Vec::new(),
         packets: None,
         caches: None,
+        span: None,
     }
 }
 

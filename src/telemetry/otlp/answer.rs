@@ -1,0 +1,201 @@
+//! What a collector's answer means: over HTTP by its status, over gRPC by its trailer.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::StatusCode;
+use http::header::{HeaderMap, RETRY_AFTER};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use percent_encoding::percent_decode_str;
+use prost::Message;
+
+use super::{Answer, Taken, Verdict};
+
+/// The longest message of a collector that is kept, characters.
+const LONGEST: usize = 300;
+
+/// The longest pause that a collector may ask for; what is longer is not waited for anyway.
+const PAUSE: Duration = Duration::from_secs(3600);
+
+/// Base64 as gRPC has it, with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// `google.rpc.Status`, less what is not needed.
+#[derive(Clone, PartialEq, Message)]
+struct RpcStatus {
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// `google.protobuf.Any`
+#[derive(Clone, PartialEq, Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// `google.rpc.RetryInfo`
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<Delay>,
+}
+
+/// `google.protobuf.Duration`
+#[derive(Clone, PartialEq, Message)]
+struct Delay {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+/// Of a POST of protobuf.
+pub(super) fn of_protobuf(answer: &Answer) -> Verdict {
+    by_status(answer).unwrap_or_else(|| {
+        // A collector that answers with something else has taken it all the same.
+        let response = ExportTraceServiceResponse::decode(answer.body.clone());
+        taken(response.unwrap_or_default().partial_success)
+    })
+}
+
+/// Of a POST of JSON.
+pub(super) fn of_json(answer: &Answer) -> Verdict {
+    by_status(answer).unwrap_or_else(|| {
+        let response = serde_json::from_slice::<ExportTraceServiceResponse>(&answer.body);
+        taken(response.unwrap_or_default().partial_success)
+    })
+}
+
+/// What a status says that is not 200 to 299.
+fn by_status(answer: &Answer) -> Option<Verdict> {
+    let status = answer.status;
+    if status.is_success() {
+        return None;
+    }
+    // Not its body, which may be a page of HTML.
+    let why = status.to_string();
+    Some(match status {
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Verdict::Again(why, retry_after(&answer.headers)),
+        _ => Verdict::Refused(why),
+    })
+}
+
+/// Seconds of `Retry-After`; the dates that it may have too are not read.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let seconds = value.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(PAUSE))
+}
+
+fn taken(partial: Option<ExportTracePartialSuccess>) -> Verdict {
+    let partial = partial.unwrap_or_default();
+    let message = said(&partial.error_message);
+    Verdict::Taken(Taken {
+        rejected: u64::try_from(partial.rejected_spans).unwrap_or(0),
+        message: (!message.is_empty()).then_some(message),
+    })
+}
+
+/// Words of a collector, short and without control characters.
+fn said(text: &str) -> String {
+    let text = text.trim().chars().take(LONGEST);
+    text.map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// A message as gRPC frames it: whether it is compressed, its length, and itself.
+pub(super) fn framed(message: &[u8], is_compressed: bool) -> Bytes {
+    let length = u32::try_from(message.len()).expect("a batch has few MiB");
+    let mut framed = BytesMut::with_capacity(5 + message.len());
+    framed.put_u8(is_compressed.into());
+    framed.put_u32(length);
+    framed.put_slice(message);
+    framed.freeze()
+}
+
+/// Of a call of gRPC ("gRPC over HTTP2").
+pub(super) fn of_grpc(answer: &Answer) -> Verdict {
+    // An answer without a message has the status in its head.
+    let field = |name: &str| {
+        let found = answer
+            .trailers
+            .get(name)
+            .or_else(|| answer.headers.get(name));
+        found.and_then(|value| value.to_str().ok())
+    };
+    let Some(code) = field("grpc-status").and_then(|code| code.parse::<u16>().ok()) else {
+        // It is no gRPC server that answers, or something on the way to it.
+        return by_status(answer).unwrap_or_else(|| {
+            let status = answer.status;
+            Verdict::Refused(format!(
+                "{status} without grpc-status: it does not speak gRPC"
+            ))
+        });
+    };
+    if code == 0 {
+        let message = answer.body.get(5..).filter(|_| answer.body[0] == 0);
+        let response = message.and_then(|it| ExportTraceServiceResponse::decode(it).ok());
+        return taken(response.unwrap_or_default().partial_success);
+    }
+    let message =
+        field("grpc-message").map(|message| percent_decode_str(message).decode_utf8_lossy());
+    let message = said(&message.unwrap_or_default());
+    let why = match message.is_empty() {
+        true => name(code).to_owned(),
+        false => format!("{}: {message}", name(code)),
+    };
+    let asked = field("grpc-status-details-bin").and_then(retry_info);
+    match code {
+        1 | 4 | 10 | 11 | 14 | 15 => Verdict::Again(why, asked),
+        8 if asked.is_some() => Verdict::Again(why, asked),
+        _ => Verdict::Refused(why),
+    }
+}
+
+/// How long a server asks to wait.
+fn retry_info(details: &str) -> Option<Duration> {
+    let status = BASE64.decode(details).ok()?;
+    let status = RpcStatus::decode(&*status).ok()?;
+    let mut details = status.details.iter();
+    let info = details.find(|it| it.type_url.ends_with("/google.rpc.RetryInfo"))?;
+    let delay = RetryInfo::decode(&*info.value).ok()?.retry_delay?;
+    let seconds = u64::try_from(delay.seconds).ok()?;
+    let nanos = u32::try_from(delay.nanos).ok()?;
+    let delay = Duration::from_secs(seconds).checked_add(Duration::from_nanos(nanos.into()))?;
+    Some(delay.min(PAUSE))
+}
+
+/// The name of a status of gRPC.
+const fn name(code: u16) -> &'static str {
+    match code {
+        1 => "CANCELLED",
+        3 => "INVALID_ARGUMENT",
+        4 => "DEADLINE_EXCEEDED",
+        5 => "NOT_FOUND",
+        6 => "ALREADY_EXISTS",
+        7 => "PERMISSION_DENIED",
+        8 => "RESOURCE_EXHAUSTED",
+        9 => "FAILED_PRECONDITION",
+        10 => "ABORTED",
+        11 => "OUT_OF_RANGE",
+        12 => "UNIMPLEMENTED",
+        13 => "INTERNAL",
+        14 => "UNAVAILABLE",
+        15 => "DATA_LOSS",
+        16 => "UNAUTHENTICATED",
+        _ => "UNKNOWN",
+    }
+}
