@@ -68,11 +68,9 @@ pub(crate) struct Destination {
 
 impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = f
-            .debug_struct("Destination")
+        f.debug_struct("Destination")
             .field("url", &self.url)
-            .finish_non_exhaustive();
-        name
+            .finish_non_exhaustive()
     }
 }
 
@@ -128,7 +126,7 @@ const CLIENT: [&str; 4] = [
 ];
 
 /// The first of these that is set.
-fn set<'v>(variables: &'v Variables, names: Names) -> Option<(&'static str, &'v str)> {
+fn set(variables: &Variables, names: Names) -> Option<(&'static str, &str)> {
     let mut names = names.into_iter();
     names.find_map(|name| Some((name, variables.get(name)?.trim())))
 }
