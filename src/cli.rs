@@ -23,7 +23,8 @@ pub(crate) use self::cache::{
 pub(crate) use self::configured::{Setting, Takes, flags_in, in_one_line};
 pub(crate) use self::values::GATES;
 use self::values::{
-    cgroup, duration, exchange_id, file, folder, host, instant, listen, network, port, size, uid,
+    cgroup, duration, exchange_id, file, folder, host, instant, listen, metrics, network, port,
+    size, uid,
 };
 
 /// See, record, explain and replay what the go command fetches
@@ -279,6 +280,16 @@ pub(crate) struct UpstreamArgs {
     pub(crate) upstream_idle_timeout: Option<Duration>,
 }
 
+/// Where metrics are.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Telemetry")]
+pub(crate) struct MetricsArgs {
+    /// Answer Prometheus at http://ADDR:PORT/metrics. Without a port, a free one is chosen; `:9464` is that
+    /// port on loopback
+    #[arg(long, value_name = "ADDR[:PORT]", value_parser = metrics)]
+    pub(crate) metrics: Option<SocketAddr>,
+}
+
 /// How the wrapped command is run.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Running")]
@@ -322,6 +333,9 @@ pub(crate) struct RunArgs {
     /// End the command, or a recorder without one, after this long and exit with code 124
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Where metrics are.
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
 }
 
 /// How the command's requests reach modtape.

@@ -96,6 +96,18 @@ impl Coding {
     }
 }
 
+/// Whether `Accept-Encoding` fields of these values take gzip (RFC 9110 section 12.5.3).
+pub(crate) fn lists_gzip<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
+    let values = values.filter_map(|value| std::str::from_utf8(value).ok());
+    let mut codings = values.flat_map(|value| value.split(','));
+    codings.any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=");
+        let is_refused = weight.is_some_and(|weight| weight.parse() == Ok(0.0));
+        matches!(name.trim(), "gzip" | "*") && !is_refused
+    })
+}
+
 /// Whether a content type is one of texts.
 pub(crate) fn is_textual(mime: &str) -> bool {
     let mime = mime.split(';').next().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Parsers for the values of flags.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -42,6 +42,14 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().or_else(|_| alone()).map_err(|_| {
         String::from("expected an IP address, such as 127.0.0.1, 127.0.0.1:4040 or [::1]:4040")
     })
+}
+
+/// As [`listen`]; also `:9464`, which is that port on loopback.
+pub(super) fn metrics(text: &str) -> Result<SocketAddr, String> {
+    match text.strip_prefix(':').map(str::parse) {
+        Some(Ok(port)) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        _ => listen(text),
+    }
 }
 
 /// `modules.corp.example`, `192.0.2.7`, `[2001:db8::7]`: the host of a URL, without a port.

@@ -210,6 +210,7 @@ impl Client {
             capture: None,
             redactor: outward.redactor,
             live: Live::new(clock),
+            metrics: None,
             bases: outward.bases.into(),
             windows: Windows::default(),
             trace: outward.parent.trace,

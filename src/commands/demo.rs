@@ -356,6 +356,7 @@ fn context(
         capture: None,
         redactor: Redactor::off(),
         live: Live::new(clock),
+        metrics: None,
         windows: Windows::default(),
         trace: Hex(tls::random()),
         spans: RandomState::new(),

@@ -20,6 +20,7 @@ mod fetch;
 mod import;
 mod ls;
 mod manual;
+mod metrics;
 mod naming;
 mod network;
 mod objects;

@@ -15,7 +15,7 @@ use super::network::Network;
 use super::record::RunContext;
 use super::runtime::{Stop, block_on};
 use super::selection::{defects, resolve};
-use super::session::{Parts, Purpose, Session};
+use super::session::{Known, Parts, Purpose, Session};
 use crate::child::{self, Remembered};
 use crate::cli::{Global, OnMiss, ReplayArgs};
 use crate::diagnose::rerun::{self, COLD, Rerun};
@@ -139,6 +139,12 @@ pub(super) async fn replay(
         }
         None => None,
     };
+    let known = Known {
+        goproxy: GoProxy::parse(setting("GOPROXY")),
+        bases: replay.bases(),
+        policy: &policy,
+    };
+    let measuring = session.measure(known, global)?;
     let responder = match &filling {
         Some(filling) => Responder::Fill(Arc::clone(&filling.fill)),
         None => Responder::Replay(Arc::clone(&replay)),
@@ -155,6 +161,7 @@ pub(super) async fn replay(
         key_log: std::sync::Arc::new(rustls::NoKeyLog),
         redactor,
         deadlines: Deadlines::default(),
+        metrics: measuring.as_ref().map(|it| it.metrics.clone()),
     };
     if let (Some(address), true) = (session.address, args.command.is_empty()) {
         session.greeting = Some(match session.redirected() {

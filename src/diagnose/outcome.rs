@@ -67,12 +67,29 @@ pub(crate) struct Listed<'a> {
 /// Whether the go command takes an answer for an error, or for none: of a module proxy and a checksum
 /// database it takes nothing but 200, and follows redirects (cmd/go `web.Response.Err`).
 pub(crate) fn is_refusal(row: &Row, route: &Route) -> bool {
-    let Some(status) = row.status else {
-        return false;
-    };
-    match route.kind {
+    row.status
+        .is_some_and(|status| refuses(status, row.is_redirect(), route.kind))
+}
+
+const fn refuses(status: u16, is_redirect: bool, kind: Kind) -> bool {
+    match kind {
         Kind::Discovery | Kind::Vcs | Kind::Other => status >= 400,
-        _ => status != 200 && !row.is_redirect(),
+        _ => status != 200 && !is_redirect,
+    }
+}
+
+/// The outcome of an exchange that has just ended with an answer of an origin, as far as that can be known before
+/// the recording is whole: whether a path was only tried is not.
+pub(crate) fn outcome_so_far(goproxy: &GoProxy, route: &Route, url: &str, status: u16) -> Outcome {
+    let is_redirect = matches!(status, 301 | 302 | 303 | 307 | 308);
+    if !refuses(status, is_redirect, route.kind) {
+        return Outcome::Ok;
+    }
+    let is_next =
+        asks_each_entry(route.kind) && next(goproxy, &Location::of(url), status).is_some();
+    match is_next {
+        true => Outcome::Fallthrough,
+        false => Outcome::Error,
     }
 }
 
@@ -203,7 +220,8 @@ impl<'a> Meaning<'a> {
             let is_whole = row.state == RowState::Ended;
             is_whole && is_refusal(row, &route) && asks_each_entry(route.kind)
         });
-        let next = refused.and_then(|status| self.next(&Location::of(&row.url), status));
+        let location = Location::of(&row.url);
+        let next = refused.and_then(|status| next(&self.goproxy, &location, status));
         Listed {
             outcome: self.outcome(row, &route, next.is_some()),
             id: row.id,
@@ -222,34 +240,34 @@ impl<'a> Meaning<'a> {
             body_bytes: row.bytes,
             body_sha256: row.body,
             next,
-            host: Location::of(&row.url).host,
+            host: location.host,
             route,
         }
     }
+}
 
-    /// Where the go command asks next if the entry of GOPROXY that `location` lies below answers
-    /// with `status` (Go modules reference, "GOPROXY protocol": 404 and 410 before a comma, any
-    /// error before a bar).
-    fn next(&self, location: &Location<'_>, status: u16) -> Option<String> {
-        let entries = &self.goproxy.entries;
-        let fits = |target: &ProxyTarget| match target {
-            ProxyTarget::Url(url) => Base::of(url).filter(|base| base.strip(location).is_some()),
-            ProxyTarget::Direct | ProxyTarget::Off => None,
-        };
-        let fitting = entries
-            .iter()
-            .enumerate()
-            .filter_map(|(number, entry)| Some((number, fits(&entry.target)?.path.len())));
-        let (number, _) = fitting.max_by_key(|(_, length)| *length)?;
-        let goes_on = match entries[number].separator? {
-            Separator::Comma => matches!(status, 404 | 410),
-            Separator::Pipe => status >= 400,
-        };
-        match &entries.get(number + 1).filter(|_| goes_on)?.target {
-            ProxyTarget::Url(url) => Some(Location::of(url).host),
-            ProxyTarget::Direct => Some("direct".into()),
-            ProxyTarget::Off => Some("off".into()),
-        }
+/// Where the go command asks next if the entry of GOPROXY that `location` lies below answers
+/// with `status` (Go modules reference, "GOPROXY protocol": 404 and 410 before a comma, any
+/// error before a bar).
+fn next(goproxy: &GoProxy, location: &Location<'_>, status: u16) -> Option<String> {
+    let entries = &goproxy.entries;
+    let fits = |target: &ProxyTarget| match target {
+        ProxyTarget::Url(url) => Base::of(url).filter(|base| base.strip(location).is_some()),
+        ProxyTarget::Direct | ProxyTarget::Off => None,
+    };
+    let fitting = entries
+        .iter()
+        .enumerate()
+        .filter_map(|(number, entry)| Some((number, fits(&entry.target)?.path.len())));
+    let (number, _) = fitting.max_by_key(|(_, length)| *length)?;
+    let goes_on = match entries[number].separator? {
+        Separator::Comma => matches!(status, 404 | 410),
+        Separator::Pipe => status >= 400,
+    };
+    match &entries.get(number + 1).filter(|_| goes_on)?.target {
+        ProxyTarget::Url(url) => Some(Location::of(url).host),
+        ProxyTarget::Direct => Some("direct".into()),
+        ProxyTarget::Off => Some("off".into()),
     }
 }
 
@@ -282,7 +300,7 @@ mod tests {
     }
 
     fn next(goproxy: &str, url: &str, status: u16) -> Option<String> {
-        meaning(goproxy).next(&Location::of(url), status)
+        super::next(&GoProxy::parse(goproxy), &Location::of(url), status)
     }
 
     #[test]

@@ -76,6 +76,14 @@ impl DialFailure {
         )
     }
 
+    /// True if TCP was there, and the upstream TLS handshake failed.
+    pub(crate) const fn is_of_upstream_tls(self) -> bool {
+        matches!(
+            self,
+            Self::TlsTimeout | Self::TlsClosed | Self::TlsAlert | Self::TlsFailed
+        ) || self.is_of_certificate()
+    }
+
     /// True if the certificate was judged.
     pub(crate) const fn is_of_certificate(self) -> bool {
         matches!(

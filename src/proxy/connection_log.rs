@@ -10,10 +10,11 @@ use tracing::{Level, debug};
 use super::context::Context;
 use crate::clock::Timestamp;
 use crate::exchange::{
-    ClientSide, Closed, ConnectionId, Mode, Opened, Target, Tried, UpstreamSide,
+    ClientSide, Closed, ConnectionId, DialFailure, Mode, Opened, Target, Tried, UpstreamSide,
 };
 use crate::recording::format::{Connection, Event};
 use crate::redact::Redactor;
+use crate::telemetry::metrics::Leg;
 use crate::upstream::{FailedLookup, Journey};
 
 /// How the setup of a connection went: done, or why not.
@@ -36,6 +37,11 @@ impl Setup<'_> {
     /// Records and logs it, without secrets.
     pub(super) fn record(&self, context: &Context) {
         let opened = self.opened(&context.redactor);
+        if let Some(metrics) = &context.metrics
+            && opened.reason.is_some_and(DialFailure::is_of_upstream_tls)
+        {
+            metrics.tls_failed(Leg::Upstream);
+        }
         log_opened(&opened);
         let event = Event::Connection(Connection::Opened(opened));
         context.note(context.clock.now(), &event);

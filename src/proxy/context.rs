@@ -24,6 +24,7 @@ use crate::recording::format::Event;
 use crate::recording::{BodySink, Recorder};
 use crate::redact::Redactor;
 use crate::replay::Replay;
+use crate::telemetry::metrics::{Direction, Family, FamilyKind, Metrics, Sample};
 use crate::upstream::{Dialer, FailedLookup};
 
 /// Who answers.
@@ -79,6 +80,8 @@ pub struct Context {
     pub redactor: Redactor,
     /// What is in flight.
     pub live: Live,
+    /// Counts what passes, with `--metrics`.
+    pub metrics: Option<Metrics>,
     /// Base paths of the GOPROXY entries.
     pub bases: Arc<[Base]>,
     /// What HTTP/2 connections may have on their way.
@@ -145,6 +148,46 @@ impl Context {
     pub(super) fn body_sink(&self) -> Option<BodySink> {
         let recorder = self.recorder.as_ref()?;
         Some(recorder.bodies().sink())
+    }
+
+    /// Exposes what is counted without `metrics`: what is in flight, and what a replay lacks.
+    pub(crate) fn expose(&self, metrics: &Metrics) {
+        let live = self.live.clone();
+        metrics.add(Family {
+            name: "modtape_in_flight_requests",
+            help: "Requests that are not over.",
+            kind: FamilyKind::Gauge,
+            read: Box::new(move || vec![Sample::alone(live.requests() as u64)]),
+        });
+        let (live, counted) = (self.live.clone(), metrics.clone());
+        metrics.add(Family {
+            name: "modtape_upstream_connections",
+            help: "Connections to upstreams: those that are being made, and those that are there for HTTP.",
+            kind: FamilyKind::Gauge,
+            read: Box::new(move || {
+                vec![
+                    Sample::labelled("state", "connecting", live.dials() as u64),
+                    Sample::labelled("state", "open", counted.open_upstreams()),
+                ]
+            }),
+        });
+        let replay = self.responder.replay().cloned();
+        metrics.add(Family {
+            name: "modtape_replay_misses_total",
+            help: "Requests that a replay had no recorded answer to.",
+            kind: FamilyKind::Counter,
+            read: Box::new(move || {
+                let misses = replay.as_ref().map_or(0, |replay| replay.missed());
+                vec![Sample::alone(misses)]
+            }),
+        });
+    }
+
+    /// Some of a body has passed.
+    pub(super) fn body_passed(&self, body: Direction, bytes: usize) {
+        if let Some(metrics) = &self.metrics {
+            metrics.passed(body, bytes as u64);
+        }
     }
 
     /// Queues a record, if records are kept.

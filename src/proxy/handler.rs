@@ -339,6 +339,7 @@ fn outgoing_body(
         marks: Arc::clone(&upstream.marks),
         entry: entry.upload(),
         idle: context.deadlines.request_body_idle,
+        metrics: context.metrics.clone(),
     };
     match (body.filter(|body| !body.is_end_stream()), &upload) {
         (Some(body), _) => {

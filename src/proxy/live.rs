@@ -275,6 +275,23 @@ impl Live {
         self.lock().cut.clone()
     }
 
+    /// How many requests are in flight.
+    pub(super) fn requests(&self) -> usize {
+        let state = self.lock();
+        let requests = state.lines.values().filter(|line| line.id.is_some());
+        requests.count()
+    }
+
+    /// How many dials are on their way, for a request or before there is one.
+    pub(super) fn dials(&self) -> usize {
+        let state = self.lock();
+        let dials = state.lines.values().filter(|line| {
+            let phase = line.lock().phase;
+            matches!(phase, Phase::Dns | Phase::Connect | Phase::Tls)
+        });
+        dials.count()
+    }
+
     /// What has passed so far.
     pub(crate) fn passed(&self) -> Passed {
         let state = self.lock();

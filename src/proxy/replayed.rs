@@ -18,6 +18,7 @@ use super::request_body;
 use super::response_body::{self, Outgoing};
 use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT};
 use super::ticket::{Bodies, Head, Ticket};
+use crate::coding::lists_gzip;
 use crate::exchange::{End, Fields, MadeBy, chain};
 use crate::replay::{AnswerError, Conditions, Hit, Played, REQUEST_LIMIT, Replay};
 use crate::tls::Protocol;
@@ -260,17 +261,6 @@ fn accepted_gzip(fields: &Fields) -> bool {
         .iter()
         .filter(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
     lists_gzip(values.map(|(_, value)| &value.0[..]))
-}
-
-fn lists_gzip<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
-    let codings = values.flat_map(headers::elements);
-    let mut codings = codings.filter_map(|coding| std::str::from_utf8(coding).ok());
-    codings.any(|coding| {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight = weight.trim().strip_prefix("q=");
-        let is_refused = weight.is_some_and(|weight| weight.parse() == Ok(0.0));
-        matches!(name.trim(), "gzip" | "*") && !is_refused
-    })
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use super::io::{Marks, Slot};
 use super::live::UploadEntry;
 use crate::clock::Timestamp;
 use crate::recording::BodySink;
+use crate::telemetry::metrics::{Direction, Metrics};
 
 /// What a client did wrong in its request, and the status that says so.
 #[derive(Debug)]
@@ -224,6 +225,8 @@ pub(super) struct Progress {
     pub(super) marks: Arc<Marks>,
     pub(super) entry: UploadEntry,
     pub(super) idle: Duration,
+    /// Counts the bytes that pass.
+    pub(super) metrics: Option<Metrics>,
 }
 
 /// A request body, or none.
@@ -389,6 +392,9 @@ impl Passing {
         };
         if let Some(frame) = &frame {
             hold(&mut state.held, frame);
+            if let (Some(metrics), Some(data)) = (&self.progress.metrics, frame.data_ref()) {
+                metrics.passed(Direction::Request, data.len() as u64);
+            }
         }
         if let (Some(data), Some(sink)) =
             (frame.as_ref().and_then(Frame::data_ref), &mut state.sink)

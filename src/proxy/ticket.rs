@@ -24,6 +24,7 @@ use crate::recording::BodySink;
 use crate::recording::format::Event;
 use crate::recording::line::{BeginLine, EndLine, FieldsText};
 use crate::recording::writer::bodies::NotKept;
+use crate::telemetry::metrics::{Direction, Exchanged, Span};
 use crate::tls::Protocol;
 use crate::upstream::Journey;
 
@@ -343,6 +344,7 @@ impl Ticket {
     /// Some of the body passed.
     pub(super) fn add_bytes(&mut self, bytes: usize) {
         self.body_bytes += bytes as u64;
+        self.context.body_passed(Direction::Response, bytes);
         let silent_us = self.entry.add_bytes(bytes as u64);
         self.longest_silence_us = self.longest_silence_us.max(silent_us);
     }
@@ -360,6 +362,7 @@ impl Ticket {
         let redactor = &self.context.redactor;
         let phases_us = self.stamps.timings(last);
         self.log(Some(&head), phases_us, None);
+        self.count(Some(&head), &phases_us, now);
         let records = self.context.recorder.as_ref().zip(head.headers.as_ref());
         let written = records.map(|(recorder, headers)| {
             let reason = head.reason.map(|reason| redactor.bytes(reason));
@@ -417,6 +420,7 @@ impl Ticket {
         let redactor = &self.context.redactor;
         let why = redactor.text(why);
         self.log(head.as_ref(), phases_us, Some(&why));
+        self.count(None, &phases_us, now);
         let headers = head.as_ref().and_then(|head| head.headers.as_ref());
         let last_silence_us = head.as_ref().map_or(0, |_| self.entry.silent_us());
         let abort = Abort {
@@ -443,6 +447,28 @@ impl Ticket {
             Some(_) => format!("the client {what} before the end of the response"),
             None => format!("the client {what} before {} answered", self.host()),
         }
+    }
+
+    /// Counts the exchange, which was over at `at`; `head` is that of a whole answer.
+    fn count(&self, head: Option<&Head>, timings: &Timings, at: Timestamp) {
+        let Some(metrics) = &self.context.metrics else {
+            return;
+        };
+        let Some(lazy) = self.entry.route() else {
+            return;
+        };
+        metrics.exchanged(&Exchanged {
+            host: self.host(),
+            route: lazy.get(),
+            url: &lazy.url,
+            answer: head.map(|head| (head.status.as_u16(), head.made_by)),
+            timings,
+            span: Span {
+                trace: self.context.trace,
+                id: self.span,
+                at,
+            },
+        });
     }
 
     fn log(&self, head: Option<&Head>, timings: Timings, error: Option<&str>) {

@@ -29,6 +29,7 @@ use super::response_head::{FIELDS_LIMIT, HEAD_LIMIT, HeadFilter, Heads};
 use super::stream_limit::StreamLimit;
 use super::windows::{HTTP1_BUFFER, Share};
 use crate::capture::{Stream, Wire};
+use crate::telemetry::metrics::Metrics;
 use crate::tls::Protocol;
 
 /// The largest response head over HTTP/2, where each field counts 32 bytes more (RFC 9113 section
@@ -146,12 +147,13 @@ impl UpstreamConnection {
         let heads = Arc::<Heads>::default();
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
+        let counted = context.metrics.as_ref().map(Metrics::upstream_opened);
         let end = Arc::<OnceLock<End>>::default();
         let ending = Arc::clone(&end);
         let finish = move |outcome: hyper::Result<()>, unparsed| {
             let failure = outcome.err();
             let _ = ending.set(End { failure, unparsed });
-            drop(guard);
+            drop((guard, counted));
         };
         let sender = match protocol {
             Protocol::Http1 => {

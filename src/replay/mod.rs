@@ -154,6 +154,11 @@ impl Replay {
         self.ledger.hits()
     }
 
+    /// How many requests had no recorded answer so far.
+    pub(crate) fn missed(&self) -> u64 {
+        self.ledger.misses().total()
+    }
+
     /// The requests so far that had no recorded answer.
     pub(crate) fn misses(&self) -> Misses {
         self.ledger.misses().clone()

@@ -1,11 +1,12 @@
-//! Logs: one line per exchange, to stderr and to a file, as text or JSON. Traces: the `spans` of a recording, their
-//! `resource`, and how they are sent (`otlp`).
+//! Logs: one line per exchange, to stderr and to a file, as text or JSON. Metrics for Prometheus. Traces: the `spans`
+//! of a recording, their `resource`, and how they are sent (`otlp`).
 //!
 //! The proxy logs the events; this room sets their destination, their format, and what their fields are called in it.
 
 mod fields;
 mod file;
 mod lines;
+pub(crate) mod metrics;
 pub(crate) mod otlp;
 pub(crate) mod resource;
 pub(crate) mod spans;

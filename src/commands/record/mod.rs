@@ -17,13 +17,13 @@ use super::naming::Naming;
 use super::otlp::AfterCommand;
 use super::runtime::block_on;
 use super::seal::seal;
-use super::session::{Parts, Purpose, Session, running};
+use super::session::{Known, Parts, Purpose, Session, running};
 use crate::capture::KeyLogs;
 use crate::child::is_go;
 use crate::cli::{Global, Mode, RecordArgs, SealArgs};
 use crate::diagnose::stuck;
 use crate::exchange::field;
-use crate::gomod;
+use crate::gomod::{self, GoProxy};
 use crate::proxy::{Deadlines, Policy, Responder};
 use crate::recording::Recording;
 use crate::redact::Redactor;
@@ -135,6 +135,13 @@ pub(super) async fn record(
         manifest.options.clear();
     }
     let bases = gomod::bases(&manifest.go_env);
+    let known = Known {
+        goproxy: GoProxy::parse(session.go.get("GOPROXY")),
+        bases: &bases,
+        policy: &policy,
+    };
+    // Scrapes are answered until the recording is closed.
+    let measuring = session.measure(known, global)?;
     let writing = Writing::begin(args, &session, naming, manifest)?;
     let capture = writing.capture.clone();
     let key_log: Arc<dyn KeyLog> = match (&capture, key_log) {
@@ -169,6 +176,7 @@ pub(super) async fn record(
             upstream_idle: args.upstream.upstream_idle_timeout,
             ..Deadlines::default()
         },
+        metrics: measuring.as_ref().map(|it| it.metrics.clone()),
     };
     let console = Console::new(global, stall_limits(args));
     let served = session

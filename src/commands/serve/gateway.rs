@@ -115,6 +115,7 @@ impl InProcess {
             capture: None,
             redactor: redactor.knowing_bases(outgoing.goproxy),
             live: Live::new(clock),
+            metrics: None,
             bases: bases(&settings).into(),
             windows: Windows::default(),
             trace: recording.map_or_else(|| Hex(tls::random()), |recording| recording.trace),

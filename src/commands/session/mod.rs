@@ -30,6 +30,7 @@ use self::namespace::{Entered, Entering};
 use self::running::{Announcement, Own, Redirected, Running};
 use self::socket::Socket;
 use super::failure::{Advise as _, Failure, USAGE};
+use super::metrics;
 use crate::ca::{Bundle, CertificateAuthority, Leafs, Scope};
 use crate::capture::Capture;
 use crate::child::{
@@ -39,7 +40,7 @@ use crate::child::{
 use crate::cli::{Global, Mode, RunArgs};
 use crate::clock::Clock;
 use crate::exchange::{Hex, SpanId, TraceParent};
-use crate::gomod::{Base, Front};
+use crate::gomod::{Base, Front, GoProxy};
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, Gateway, Live, Policy, Proxy, Redirection, Responder,
     Stalls, Token, Windows,
@@ -48,6 +49,8 @@ use crate::recording::format::{Event, Packets};
 use crate::recording::{MainModule, Recorder, writer};
 use crate::redact::Redactor;
 use crate::sockets::OwnSockets;
+use crate::telemetry;
+use crate::telemetry::metrics::{Metrics, Scrapes, Scraping};
 use crate::terminal::status::{SessionId, StatusSource, Verb};
 use crate::terminal::words::count;
 use crate::terminal::{Console, LeftOver, say, warn};
@@ -73,6 +76,8 @@ pub(super) struct Session {
     pub(super) greeting: Option<String>,
     /// The token that clients must send, if one is required.
     pub(super) token: Option<Token>,
+    /// Where metrics are scraped, until [`Self::measure`] takes it.
+    scrapes: Option<Scrapes>,
     listeners: Listeners,
     limits: ProcessLimits,
     private: Option<PrivateDir>,
@@ -99,6 +104,23 @@ pub(super) struct Parts {
     pub(super) redactor: Redactor,
     pub(super) bases: Vec<Base>,
     pub(super) deadlines: Deadlines,
+    /// Counts what passes, with `--metrics`.
+    pub(super) metrics: Option<Metrics>,
+}
+
+/// Whom a command's requests go to, as far as it is known before.
+pub(super) struct Known<'a> {
+    /// The command's GOPROXY.
+    pub(super) goproxy: GoProxy,
+    /// The places of GOPROXY and GOSUMDB.
+    pub(super) bases: &'a [Base],
+    pub(super) policy: &'a Policy,
+}
+
+/// Metrics, and the thread that answers scrapes of them until this is dropped.
+pub(super) struct Measuring {
+    pub(super) metrics: Metrics,
+    _scraping: Scraping,
 }
 
 /// The recording's folder, absolute.
@@ -164,6 +186,7 @@ impl Session {
             extra: extra_roots,
         })?;
         let listeners = Listeners::bind(run)?;
+        let scrapes = metrics::bind(&run.metrics)?;
         let program = command.first().map(OsString::as_os_str);
         if let (Some(program), Some(path)) = (program, &variables.path) {
             child::look_up(program, path).map_err(not_run)?;
@@ -206,6 +229,7 @@ impl Session {
             variables,
             greeting: None,
             token,
+            scrapes,
             private: None,
             folder: None,
             command: command.to_vec(),
@@ -217,6 +241,29 @@ impl Session {
     /// How the command's requests reach this recorder: never [`Mode::Auto`].
     pub(super) const fn mode(&self) -> Mode {
         self.way.mode
+    }
+
+    /// Counts from now on, with `--metrics`, and answers scrapes.
+    pub(super) fn measure(
+        &mut self,
+        known: Known<'_>,
+        global: &Global,
+    ) -> anyhow::Result<Option<Measuring>> {
+        let Some(scrapes) = self.scrapes.take() else {
+            return Ok(None);
+        };
+        let bases = known.bases.iter().map(Base::host_name);
+        let intercepted = known.policy.intercepted().map(String::as_str);
+        let metrics = Metrics::new(telemetry::metrics::Setup {
+            clock: self.clock,
+            hosts: bases.chain(intercepted).map(str::to_owned).collect(),
+            goproxy: known.goproxy,
+        });
+        let scraping = metrics::answer(scrapes, metrics.clone(), global)?;
+        Ok(Some(Measuring {
+            metrics,
+            _scraping: scraping,
+        }))
     }
 
     /// Gives the command a GOPATH and module cache of its own.
@@ -336,6 +383,9 @@ impl Session {
         let is_redirected = self.run.mode.is_transparent();
         let context = self.context(parts, leafs);
         let live = context.live.clone();
+        if let Some(metrics) = &context.metrics {
+            context.expose(metrics);
+        }
         let stalls = Stalls::of(&context, console.limits());
         let status = StatusSource {
             session,
@@ -666,6 +716,7 @@ impl Session {
             capture: parts.capture,
             redactor: parts.redactor,
             live: Live::new(self.clock),
+            metrics: parts.metrics,
             bases: parts.bases.into(),
             windows: Windows::default(),
             trace: self.parent.trace,

@@ -50,6 +50,7 @@ use super::upstreams::{FirstDial, Upstreams};
 use crate::capture::{Stream, Wire};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{ConnectionId, DISTRUST, DialFailure, Mode, Phase, Target, chain};
+use crate::telemetry::metrics::Leg;
 use crate::tls::{self, Protocol};
 use crate::upstream::{DialError, Dialer, Journey, News, keep_alive};
 
@@ -781,6 +782,11 @@ async fn accept(
             return not_accepted(failure, context.why_stopped());
         }
     };
+    if !matches!(accepted, Ok(Ok(_)))
+        && let Some(metrics) = &context.metrics
+    {
+        metrics.tls_failed(Leg::Client);
+    }
     match accepted {
         Ok(Ok(tls)) => {
             client.captured.iter().for_each(Stream::settles);

@@ -182,6 +182,7 @@ impl Inside {
             capture: None,
             redactor: Redactor::new([7; 32]),
             live: Live::new(clock),
+            metrics: None,
             bases: Vec::new().into(),
             windows: Windows::default(),
             trace: Hex([1; 16]),
