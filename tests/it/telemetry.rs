@@ -1,3 +1,4 @@
-//! What tells others of the traffic: logs.
+//! What tells others of the traffic: logs and metrics.
 
 mod logs;
+pub(crate) mod metrics;

@@ -169,6 +169,72 @@ fn a_request_counts_by_what_came_of_it() {
     assert!(text.contains("{direction=\"request\"} 0\n"), "{text}");
 }
 
+/// The rows of a table of metrics in docs/telemetry.md: name, type and labels.
+fn documented() -> BTreeSet<(String, String, Vec<String>)> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/telemetry.md");
+    let page = std::fs::read_to_string(page).expect("the page is there");
+    let rows = page.lines().filter(|line| line.starts_with("| `modtape_"));
+    let rows = rows.map(|row| {
+        let cells: Vec<_> = row
+            .split('|')
+            .map(|cell| cell.replace('`', "").trim().to_owned())
+            .collect();
+        let labels = cells[3].split(", ").filter(|label| !label.is_empty());
+        (
+            cells[1].clone(),
+            cells[2].clone(),
+            labels.map(str::to_owned).collect(),
+        )
+    });
+    rows.collect()
+}
+
+/// Of an exposition in Prometheus' text: name, type, and the labels of its first value, without `le`.
+fn exposed(text: &str) -> BTreeSet<(String, String, Vec<String>)> {
+    let heads = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let heads = heads.map(|head| {
+        let (name, kind) = head.split_once(' ').expect("name and type");
+        let values = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.split_once(' '));
+        let is_its = |labels: &str| labels.is_empty() || labels.starts_with(['{', '_']);
+        let mut values = values
+            .map(|(labels, _)| labels)
+            .filter(|labels| is_its(labels));
+        let labels = values
+            .next()
+            .unwrap_or_else(|| panic!("{name} has no value"));
+        let inside = labels.split_once('{').map_or("", |(_, inside)| inside);
+        let labels = inside
+            .split(',')
+            .filter_map(|label| Some(label.split_once('=')?.0));
+        let labels = labels.filter(|label| *label != "le").map(str::to_owned);
+        (name.to_owned(), kind.to_owned(), labels.collect())
+    });
+    heads.collect()
+}
+
+/// The metrics of `serve` are held against the page where they are counted.
+#[test]
+fn what_is_documented_is_exposed_and_what_is_exposed_is_documented() {
+    let metrics = knowing(["proxy.golang.org".to_owned()]);
+    finished(&metrics, "proxy.golang.org", 1);
+    let in_proxy = [
+        "modtape_in_flight_requests",
+        "modtape_upstream_connections",
+        "modtape_replay_misses_total",
+    ];
+    let is_ours = |name: &str| !in_proxy.contains(&name) && !name.starts_with("modtape_serve_");
+    let mut documented = documented();
+    assert!(
+        in_proxy
+            .iter()
+            .all(|name| documented.iter().any(|(known, ..)| known == name))
+    );
+    documented.retain(|(name, ..)| is_ours(name));
+    assert_eq!(exposed(&metrics.text(Format::Prometheus)), documented);
+}
+
 #[test]
 #[ignore = "a measurement: cargo test --release --lib telemetry::metrics -- --ignored --nocapture"]
 #[expect(clippy::print_stdout, reason = "it is for whoever measures")]
