@@ -744,6 +744,8 @@ pub(crate) enum ReportFormat {
     Markdown,
     /// For programs
     Json,
+    /// A page for a browser, in one file
+    Html,
 }
 
 /// What makes `report` exit with 1.

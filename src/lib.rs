@@ -55,6 +55,7 @@ pub mod proxy;
 pub mod recording;
 pub mod redact;
 pub mod replay;
+mod report;
 pub(crate) mod serve;
 pub mod shell;
 pub mod sockets;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 
 use super::failure::{Advise as _, Failure, USAGE};
 use super::manual;
@@ -15,7 +15,10 @@ use crate::cli::{FailOn, Global, ReportArgs, ReportFormat};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::report::Report;
 use crate::diagnose::rules::RULES;
-use crate::terminal::{Look, json, report, say, to_stdout};
+use crate::recording::Recording;
+use crate::report::{Data, html};
+use crate::terminal::words::count;
+use crate::terminal::{Look, Progress, json, report, say, to_stdout, warn};
 
 /// Exit code where the answer is a bad one: `--fail-on` found what it names.
 const FOUND: u8 = 1;
@@ -28,14 +31,15 @@ pub(super) fn run(args: &ReportArgs, global: &Global) -> Result<ExitCode, Failur
     let output = args.output.as_deref();
     let output = output.filter(|path| *path != Path::new("-"));
     let look = output.map_or_else(|| Look::of_stdout(global), |_| Look::of_file(global));
-    let text = match args.format {
-        ReportFormat::Text => report::text(&made, look),
-        ReportFormat::Markdown => report::markdown(&made),
-        ReportFormat::Json => json::pretty(&made)?,
+    let bytes = match args.format {
+        ReportFormat::Text => report::text(&made, look).into_bytes(),
+        ReportFormat::Markdown => report::markdown(&made).into_bytes(),
+        ReportFormat::Json => json::pretty(&made)?.into_bytes(),
+        ReportFormat::Html => page(&recording, &made, global)?,
     };
     match output {
-        Some(path) => write_file(path, |file| Ok(file.write_all(text.as_bytes())?))?,
-        None => to_stdout(|out| Ok(out.write_all(text.as_bytes())?))?,
+        Some(path) => write_file(path, |file| Ok(file.write_all(&bytes)?))?,
+        None => to_stdout(|out| Ok(out.write_all(&bytes)?))?,
     }
     if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
         for line in report::annotations(&made) {
@@ -54,6 +58,18 @@ pub(super) fn run(args: &ReportArgs, global: &Global) -> Result<ExitCode, Failur
         true => ExitCode::SUCCESS,
         false => ExitCode::from(FOUND),
     })
+}
+
+/// The report as a page.
+fn page(recording: &Recording, made: &Report, global: &Global) -> Result<Vec<u8>, Failure> {
+    let mut progress = Progress::new("exchange", recording.rows().len(), global);
+    let (data, unread) = Data::of(recording, made, |number| progress.step(number));
+    drop(progress);
+    if unread > 0 {
+        let lost = count(unread as u64, "exchange");
+        warn(global, format!("not on the page, since the recording is damaged there: {lost}"));
+    }
+    Ok(html(&data).context("cannot make the page")?)
 }
 
 /// A code that no rule has is a typing error, and would never fail.

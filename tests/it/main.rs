@@ -26,6 +26,7 @@ mod limits;
 mod misuse;
 #[cfg(target_os = "linux")]
 mod netns;
+mod page;
 mod pcapng;
 mod phases;
 mod processes;

@@ -31,7 +31,7 @@ const ORDER: [&[&str]; 11] = [
         "netns",
         "telemetry",
     ],
-    &["proxy", "objects"],
+    &["proxy", "objects", "report"],
     &["serve", "terminal"],
     &["commands"],
     &["main"],

@@ -1,0 +1,261 @@
+// The page: the state, what it does to the views, and the keys.
+
+import { render } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Split } from "./bar";
+import { type Data, embedded, keyOf, rowsOf } from "./data";
+import { Detail } from "./detail";
+import { type Test, FilterError, parse as parseFilter } from "./filter";
+import { Findings, shownBy } from "./findings";
+import { Grid } from "./grid";
+import { lines } from "./lines";
+import { GROUPS, type State, TABS, THEMES, hash, parse } from "./state";
+import { Strip } from "./strip";
+import { Hosts, Modules, Why } from "./tables";
+import { count, duration, quoted, size } from "./words";
+
+const KEYS: [string, string][] = [
+  ["/", "filter"],
+  ["j k, arrows, Page Up and Down, Home, End", "walk through the exchanges"],
+  ["Enter", "show the exchange, or fold its group"],
+  ["Esc", "close what is open"],
+  ["g", "group by module, by host, or not"],
+  [". ,", "next and previous finding"],
+  ["1 to 4", "the views"],
+  ["z 0", "zoom to the exchange, show all"],
+  ["t", "light or dark"],
+  ["?", "this list"],
+];
+
+const next = <T,>(all: readonly T[], now: T, step = 1): T =>
+  all[(all.indexOf(now) + step + all.length) % all.length] as T;
+
+function Page({ data }: { data: Data }) {
+  const { report } = data;
+  const rows = useMemo(() => rowsOf(data), [data]);
+  const [state, setState] = useState<State>(() => parse(location.hash));
+  const [folded, setFolded] = useState<ReadonlySet<string>>(new Set());
+  const [helps, setHelps] = useState(false);
+  const input = useRef<HTMLInputElement>(null);
+
+  useEffect(() => {
+    const text = hash(state);
+    if (text !== location.hash.replace(/^#/, "")) history.replaceState(null, "", text ? `#${text}` : " ");
+    document.documentElement.dataset.theme = state.theme;
+  }, [state]);
+  useEffect(() => {
+    const onHash = () => setState(parse(location.hash));
+    addEventListener("hashchange", onHash);
+    return () => removeEventListener("hashchange", onHash);
+  }, []);
+  const change = (what: Partial<State>) => setState((state) => ({ ...state, ...what }));
+
+  const finding = report.findings.find((one) => one.code === state.finding);
+  const marked = useMemo(() => shownBy(finding), [finding]);
+  const [test, error] = useMemo((): [Test, FilterError | null] => {
+    try {
+      return [parseFilter(state.filter), null];
+    } catch (error) {
+      if (error instanceof FilterError) return [() => true, error];
+      throw error;
+    }
+  }, [state.filter]);
+  const shown = useMemo(() => rows.filter(test), [rows, test]);
+  const all = useMemo(() => lines(shown, state.group, folded), [shown, state.group, folded]);
+  const row = rows.find((one) => one.key === state.row);
+  const end = Math.max(report.wall_us, 1);
+  const span = state.zoom ? { from: state.zoom[0], to: state.zoom[1] } : { from: 0, to: end };
+
+  const goFinding = (step: number) => {
+    const codes = ["", ...report.findings.map((one) => one.code)];
+    const code = next(codes, state.finding, step);
+    const first = report.findings
+      .find((one) => one.code === code)
+      ?.evidence.find((piece) => piece.kind === "exchange" && piece.id !== undefined);
+    change({ finding: code, ...(first ? { tab: "waterfall", row: keyOf(first.run ?? 0, first.id ?? 0) } : {}) });
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape") {
+      if (helps) setHelps(false);
+      else if (state.row) change({ row: "" });
+      else change({ finding: "" });
+      return;
+    }
+    if (event.target instanceof HTMLInputElement) return;
+    const tab = TABS[Number(event.key) - 1];
+    if (tab) change({ tab });
+    else if (event.key === "/") {
+      input.current?.focus();
+    } else if (event.key === "g") change({ group: next(GROUPS, state.group) });
+    else if (event.key === ".") goFinding(1);
+    else if (event.key === ",") goFinding(-1);
+    else if (event.key === "z" && row) {
+      const room = Math.max(1_000, row.total_us / 10);
+      change({ zoom: [Math.max(0, row.start_us - room), Math.min(end, row.end_us + room)] });
+    } else if (event.key === "0") change({ zoom: null });
+    else if (event.key === "t") change({ theme: next(THEMES, state.theme) });
+    else if (event.key === "?") setHelps(!helps);
+    else return;
+    event.preventDefault();
+  };
+  useEffect(() => {
+    addEventListener("keydown", onKeyDown);
+    return () => removeEventListener("keydown", onKeyDown);
+  });
+
+  const command = report.command.map(quoted).join(" ");
+  const ended = report.exit_code === null ? (report.closed ? "" : "unfinished") : `exit code ${report.exit_code}`;
+  return (
+    <div class={row ? "page has-detail" : "page"}>
+      <header class="top">
+        <h1>
+          <b>modtape</b> {command || report.recording}
+        </h1>
+        <p class="facts">
+          <span>{duration(report.wall_us)}</span>
+          <span>{count(report.requests, "request")}</span>
+          <span>{size(report.body_bytes)}</span>
+          {ended && <span class={report.exit_code ? "bad" : ""}>{ended}</span>}
+          {report.damaged_places > 0 && <span class="bad">damaged in {count(report.damaged_places, "place")}</span>}
+          {data.started && <time dateTime={data.started}>{data.started.slice(0, 16).replace("T", " ")}Z</time>}
+          <button type="button" onClick={() => change({ theme: next(THEMES, state.theme) })}>
+            theme: {state.theme}
+          </button>
+          <button type="button" aria-expanded={helps} onClick={() => setHelps(!helps)}>
+            keys ?
+          </button>
+        </p>
+      </header>
+      {helps && (
+        <dl class="keys">
+          {KEYS.map(([key, what]) => (
+            <div key={key}>
+              <dt>
+                <kbd>{key}</kbd>
+              </dt>
+              <dd>{what}</dd>
+            </div>
+          ))}
+        </dl>
+      )}
+      <main>
+      <p class="sentence">{report.sentence}</p>
+      <Split split={report.split_us} wall={report.wall_us} />
+      <Findings
+        findings={report.findings}
+        wall={report.wall_us}
+        chosen={state.finding}
+        choose={(code) => change({ finding: code })}
+        show={(key) => change({ row: key, tab: "waterfall", filter: "" })}
+      />
+      <nav class="tabs" role="tablist" aria-label="Views">
+        {TABS.map((tab) => (
+          <button
+            key={tab}
+            type="button"
+            role="tab"
+            id={`tab-${tab}`}
+            aria-selected={tab === state.tab}
+            aria-controls="view"
+            tabIndex={tab === state.tab ? 0 : -1}
+            onClick={() => change({ tab })}
+            onKeyDown={(event) => {
+              const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+              if (step === undefined) return;
+              const tab = next(TABS, state.tab, step);
+              change({ tab });
+              document.getElementById(`tab-${tab}`)?.focus();
+            }}
+          >
+            {tab}
+          </button>
+        ))}
+      </nav>
+      <div id="view" class="panel" role="tabpanel" aria-labelledby={`tab-${state.tab}`}>
+        {state.tab === "waterfall" && (
+          <>
+            <form class="tools" role="search" onSubmit={(event) => event.preventDefault()}>
+              <label>
+                Filter{" "}
+                <input
+                  ref={input}
+                  type="search"
+                  value={state.filter}
+                  placeholder="host: kind: status:>=400 time:>500ms -probe"
+                  spellcheck={false}
+                  aria-invalid={error !== null}
+                  aria-describedby="filter-says"
+                  onInput={(event) => change({ filter: event.currentTarget.value })}
+                />
+              </label>
+              <label>
+                Group{" "}
+                <select
+                  value={state.group}
+                  onChange={(event) =>
+                    change({ group: GROUPS.find((one) => one === event.currentTarget.value) ?? "none" })
+                  }
+                >
+                  {GROUPS.map((group) => (
+                    <option key={group} value={group}>
+                      {group}
+                    </option>
+                  ))}
+                </select>
+              </label>
+              {state.zoom && (
+                <button type="button" onClick={() => change({ zoom: null })}>
+                  show all the time
+                </button>
+              )}
+              <output id="filter-says" class={error ? "bad" : ""}>
+                {error ? `${error.message}` : `${shown.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")}`}
+              </output>
+            </form>
+            <Strip rows={shown} span={span} processors={data.processors} zoom={(zoom) => change({ zoom })} />
+            <Grid
+              lines={all}
+              isTree={state.group !== "none"}
+              span={span}
+              chosen={state.row}
+              marked={marked}
+              closed={folded}
+              choose={(key) => change({ row: key })}
+              fold={(name) => {
+                const other = new Set(folded);
+                if (!other.delete(name)) other.add(name);
+                setFolded(other);
+              }}
+            />
+          </>
+        )}
+        {state.tab === "modules" && (
+          <Modules report={report} filter={(filter) => change({ filter, tab: "waterfall" })} />
+        )}
+        {state.tab === "hosts" && <Hosts report={report} filter={(filter) => change({ filter, tab: "waterfall" })} />}
+        {state.tab === "why" && <Why report={report} choose={(key) => change({ row: key })} />}
+      </div>
+      {row && <Detail key={row.key} data={data} row={row} close={() => change({ row: "" })} />}
+      </main>
+      <footer>
+        {data.tool}, recording {report.recording}
+      </footer>
+    </div>
+  );
+}
+
+const root = document.getElementById("page");
+if (root) {
+  embedded().then(
+    (data) => {
+      root.textContent = "";
+      render(<Page data={data} />, root);
+    },
+    (error: unknown) => {
+      const line = document.createElement("p");
+      line.textContent = `This page's data cannot be read: ${String(error)}`;
+      root.prepend(line);
+    },
+  );
+}
