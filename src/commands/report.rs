@@ -67,7 +67,10 @@ fn page(recording: &Recording, made: &Report, global: &Global) -> Result<Vec<u8>
     drop(progress);
     if unread > 0 {
         let lost = count(unread as u64, "exchange");
-        warn(global, format!("not on the page, since the recording is damaged there: {lost}"));
+        warn(
+            global,
+            format!("not on the page, since the recording is damaged there: {lost}"),
+        );
     }
     Ok(html(&data).context("cannot make the page")?)
 }
