@@ -233,6 +233,9 @@ pub(crate) struct RecordArgs {
     /// Relay connections to these hosts without intercepting them
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub(crate) tunnel: Vec<String>,
+    /// Send the trace to these hosts: a traceparent field, or the trace id in the field HEADER
+    #[arg(long, value_name = "HOST[=HEADER]", value_delimiter = ',')]
+    pub(crate) propagate: Vec<String>,
     /// The command to record
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,

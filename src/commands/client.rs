@@ -49,8 +49,8 @@ use crate::gomod::{
     ZIP_LIMIT, redirect_target,
 };
 use crate::proxy::{
-    Access, Context, Deadlines, Entrance, ID_FIELD, Live, NAME, Others, Policy, Proxy, Responder,
-    Token, Windows,
+    Access, Context, Deadlines, Entrance, ID_FIELD, Live, NAME, Others, Policy, Propagation, Proxy,
+    Responder, Token, Windows,
 };
 use crate::recording::Recorder;
 use crate::redact::Redactor;
@@ -202,6 +202,7 @@ impl Client {
                 intercept_all: true,
                 tunnel: Default::default(),
                 others: Others::Tunnel,
+                propagation: Propagation::default(),
             },
             leafs: Some(Leafs::new(authority)?),
             responder: Responder::Upstream(dialer),

@@ -35,7 +35,8 @@ use crate::cli::{Cli, Command, Global, RecordArgs, ReplayArgs};
 use crate::clock::Clock;
 use crate::exchange::Hex;
 use crate::proxy::{
-    Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Responder, Windows,
+    Access, Context, Deadlines, Entrance, Live, Others, Policy, Propagation, Proxy, Responder,
+    Windows,
 };
 use crate::recording::Recording;
 use crate::redact::Redactor;
@@ -347,6 +348,7 @@ fn context(
             intercept_all: true,
             tunnel: BTreeSet::new(),
             others: Others::Tunnel,
+            propagation: Propagation::default(),
         },
         leafs: Some(Leafs::new(authority)?),
         bases: sample.bases().into(),

@@ -46,12 +46,15 @@ use std::process::ExitCode;
 
 use self::failure::{FAILED, Failure, USAGE, WRAPPER_FAILED};
 use crate::cli::{Cli, Command, Global, LogFormat};
-use crate::telemetry::{self, Format, Logs, Reopen};
+use crate::telemetry::{self, Format, Log, Logs};
 use crate::terminal;
 
 /// Runs one verb, prints its error if it fails, and returns the exit code.
 pub fn run(cli: &Cli) -> ExitCode {
-    let outcome = dispatch(cli);
+    let mut log = Log::default();
+    let outcome = dispatch(cli, &mut log);
+    // What is said below comes after it.
+    log.flush();
     outcome.unwrap_or_else(|failure| {
         let own = if wraps(&cli.command) {
             WRAPPER_FAILED
@@ -91,10 +94,11 @@ const fn may_wrap(command: &Command) -> bool {
     )
 }
 
-fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
+/// Runs the verb; `log` is set once there is one.
+fn dispatch(cli: &Cli, log: &mut Log) -> Result<ExitCode, Failure> {
     let global = &cli.global;
     if !matches!(cli.command, Command::Serve(_)) {
-        logs(global, false)?;
+        *log = logs(global, false)?;
     }
     match &cli.command {
         Command::Record(args) => record::run(args, global),
@@ -102,8 +106,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Serve(_) => {
             // Its file may have those of the logs.
             let settings = serve::Settings::of(&cli.words)?;
-            let log = logs(&settings.global, true)?;
-            serve::run(settings, log)
+            *log = logs(&settings.global, true)?;
+            serve::run(settings, log.clone())
         }
         Command::Demo => demo::run(global),
         Command::Fetch(args) => Ok(fetch::run(args)?),
@@ -132,8 +136,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Sets the logs up; `warns` if there are warnings even without `-v`. Gives a handle on the file of `--log-file`.
-fn logs(global: &Global, warns: bool) -> Result<Option<Reopen>, Failure> {
+/// Sets the logs up; `warns` if there are warnings even without `-v`. Gives a handle on their destinations.
+fn logs(global: &Global, warns: bool) -> Result<Log, Failure> {
     let logs = Logs {
         verbose: global.verbose,
         warns: warns && !global.quiet,

@@ -23,7 +23,7 @@ use crate::diagnose::routes::Routes;
 use crate::diagnose::stuck;
 use crate::exchange::{Mode, Target};
 use crate::gomod::{DEFAULT_HOSTS, GoProxy, GoSumDb, Kind};
-use crate::proxy::{Deadlines, Fetch, Fill, Filled, Others, Policy, Responder};
+use crate::proxy::{Deadlines, Fetch, Fill, Filled, Others, Policy, Propagation, Responder};
 use crate::recording::reader::ConnectionRow;
 use crate::recording::{Recording, folder};
 use crate::redact::Redactor;
@@ -124,6 +124,7 @@ pub(super) async fn replay(
             recording: name.clone(),
             tunnelled: replay.tunnelled(),
         },
+        propagation: Propagation::default(),
     };
     let setting = |name: &str| {
         let recorded = settings.iter().find(|(known, _)| known == name);

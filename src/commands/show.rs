@@ -121,7 +121,32 @@ impl<'a> Shown<'a> {
             stalls: stalls.filter(|stall| stall.id == Some(row.id)).collect(),
         })
     }
+
+    /// The header fields of the response, as far as there is one.
+    fn response_headers(&self) -> Option<&Fields> {
+        match &self.item.exchange.ending {
+            Ending::InFlight => None,
+            Ending::Ended(end) => Some(&end.headers),
+            Ending::Aborted(abort) => Some(&abort.headers),
+        }
+    }
 }
+
+/// Fields in which servers say under which id they know a request: for a ticket with those who run them.
+const THEIR_IDS: [&str; 12] = [
+    "x-request-id",
+    "x-trace-id",
+    "x-correlation-id",
+    "x-cloud-trace-context",
+    "x-guploader-uploadid",
+    "x-amzn-requestid",
+    "x-amzn-trace-id",
+    "x-amz-request-id",
+    "x-amz-cf-id",
+    "x-ms-request-id",
+    "x-github-request-id",
+    "cf-ray",
+];
 
 /// Columns of a bar for the total time.
 const BAR: usize = 40;
@@ -171,6 +196,15 @@ fn write_general(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> anyhow::
         line("silence", &silence(stall))?;
     }
     line("trace", &shown.item.traceparent())?;
+    let answered = shown.response_headers();
+    let is_id = |name: &str| THEIR_IDS.iter().any(|id| id.eq_ignore_ascii_case(name));
+    for (name, value) in answered
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| is_id(name))
+    {
+        line("their id", &format!("{name}: {}", value.to_text()))?;
+    }
     Ok(())
 }
 
@@ -279,11 +313,7 @@ fn write_headers(out: &mut dyn Write, shown: &Shown<'_>, look: Look) -> anyhow::
         look,
     )?;
     let none = Fields::new();
-    let response = match &shown.item.exchange.ending {
-        Ending::InFlight => &none,
-        Ending::Ended(end) => &end.headers,
-        Ending::Aborted(abort) => &abort.headers,
-    };
+    let response = shown.response_headers().unwrap_or(&none);
     if shown.item.listed.status.is_some() {
         write_fields(out, "Response headers", response, look)?;
     }

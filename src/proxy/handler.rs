@@ -201,7 +201,8 @@ pub(super) async fn forward(
             via: via.or_else(|| upstreams.via.clone()),
             is_reused: upstream.is_reused(),
         });
-        let head_out = outgoing_head(&upstream, origin, &head);
+        let mut head_out = outgoing_head(&upstream, origin, &head);
+        ticket.complete(&mut head_out.headers);
         let body_out = outgoing_body(leg, &upstream, &ticket.entry, body.take(), &mut upload);
         let body_out = match leg.protocol {
             Protocol::Http1 if expects_continue(&head) => {

@@ -50,6 +50,34 @@ const ONLY_IN_A_HEAD: [HeaderName; 7] = [
     header::TRAILER,
 ];
 
+/// Whether a field of a request says something of the message, its way or its sender, so that another value would make
+/// another request of it.
+pub(super) fn belongs_to_the_message(name: &HeaderName) -> bool {
+    let families = [
+        "accept",
+        "content-",
+        "forwarded",
+        "if-",
+        "proxy-",
+        "sec-",
+        "x-forwarded-",
+    ];
+    let others = [
+        header::FROM,
+        header::PRAGMA,
+        header::REFERER,
+        header::USER_AGENT,
+        header::VIA,
+    ];
+    let text = name.as_str();
+    let is_one_of = |known: &[HeaderName]| known.contains(name);
+    is_one_of(&HOP_BY_HOP)
+        || is_one_of(&END_TO_END)
+        || is_one_of(&ONLY_IN_A_HEAD)
+        || is_one_of(&others)
+        || families.iter().any(|family| text.starts_with(family))
+}
+
 /// A token of RFC 9110 section 5.6.2, as a method or a field name is one.
 pub(super) fn is_token(bytes: &[u8]) -> bool {
     HeaderName::from_bytes(bytes).is_ok()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::propagation::Propagation;
 use crate::exchange::Target;
 
 /// What to do with a target.
@@ -26,6 +27,8 @@ pub struct Policy {
     pub tunnel: BTreeSet<String>,
     /// Hosts on neither list.
     pub others: Others,
+    /// Hosts whose requests carry the ids of their exchange.
+    pub propagation: Propagation,
 }
 
 /// What happens to a host that is on no list.
@@ -50,6 +53,7 @@ impl Policy {
             intercept_all: false,
             tunnel: BTreeSet::new(),
             others: Others::Tunnel,
+            propagation: Propagation::default(),
         }
     }
 
@@ -109,6 +113,7 @@ mod tests {
             intercept_all: false,
             tunnel: set(&["go.dev"]),
             others: Others::Tunnel,
+            propagation: Propagation::default(),
         };
         assert_eq!(
             decide(&policy, "PROXY.golang.org.:443"),
@@ -132,6 +137,7 @@ mod tests {
                 recording: "ci".into(),
                 tunnelled: set(&["github.com"]),
             },
+            propagation: Propagation::default(),
         };
         assert_eq!(decide(&policy, "proxy.golang.org:443"), Decision::Intercept);
         let Decision::Refuse(reason) = decide(&policy, "github.com:443") else {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::oneshot;
 use tracing::debug;
@@ -19,6 +20,7 @@ use super::pool::Lease;
 use crate::clock::Timestamp;
 use crate::exchange::{
     Abort, Attempt, Body, ByteString, ExchangeId, LONG_SILENCE_US, MadeBy, Phase, SpanId, Timings,
+    TraceParent,
 };
 use crate::recording::BodySink;
 use crate::recording::format::Event;
@@ -54,6 +56,8 @@ pub(super) struct Ticket {
     pub(super) lease: Option<Lease>,
     /// Dropped with the exchange, if its request body was never read.
     pub(super) unwanted_body: Option<oneshot::Sender<()>>,
+    /// A field that the request carries besides those of its client.
+    propagated: Option<(HeaderName, HeaderValue)>,
     notes: Vec<String>,
     pub(super) client_wait_us: u64,
     pub(super) body_bytes: u64,
@@ -165,7 +169,20 @@ impl Ticket {
             protocol = version,
             "asked"
         );
+        let own = TraceParent {
+            trace: context.trace,
+            span,
+        };
+        let propagation = &context.policy.propagation;
+        let propagated = propagation.field(host, &request.headers, own);
+        let propagated = propagated.filter(|_| context.is_live());
         if let Some(recorder) = &context.recorder {
+            let sent = propagated.clone().map(|(name, value)| {
+                let mut fields = request.headers.clone();
+                fields.insert(name, value);
+                fields
+            });
+            let fields = sent.as_ref().unwrap_or(&request.headers);
             let begin = BeginLine {
                 id,
                 connection: leg.id,
@@ -173,7 +190,7 @@ impl Ticket {
                 method,
                 url: &url,
                 version,
-                headers: &headers::recorded(&context.redactor, &request.headers),
+                headers: &headers::recorded(&context.redactor, fields),
             };
             recorder.begin(started, &begin);
         }
@@ -199,6 +216,7 @@ impl Ticket {
             attempts: Vec::new(),
             lease: None,
             unwanted_body: None,
+            propagated,
             notes: Vec::new(),
             client_wait_us: 0,
             body_bytes: 0,
@@ -241,6 +259,13 @@ impl Ticket {
     /// `sent` holds when the end of the request's body was written, if it has one.
     pub(super) fn body_sent(&mut self, sent: Option<Arc<Slot>>) {
         self.stamps.sent = sent.or_else(|| self.stamps.sent.take());
+    }
+
+    /// Adds to the head of the request what is on record of it and did not come from its client.
+    pub(super) fn complete(&self, fields: &mut HeaderMap) {
+        if let Some((name, value)) = &self.propagated {
+            fields.insert(name.clone(), value.clone());
+        }
     }
 
     /// The host that the request is for.

@@ -4,11 +4,11 @@
 //! The proxy logs the events; this room sets their destination, their format, and what their fields are called in it.
 
 mod fields;
-mod file;
 mod lines;
 pub(crate) mod metrics;
 pub(crate) mod otlp;
 pub(crate) mod resource;
+mod sink;
 pub(crate) mod spans;
 pub(crate) mod variables;
 
@@ -16,6 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tracing::Level;
 use tracing::subscriber::SetGlobalDefaultError;
@@ -24,9 +25,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer, Registry};
 
-use file::LogFile;
-pub(crate) use file::OnFailure;
 use lines::{JsonLines, Names};
+pub(crate) use sink::OnFailure;
+use sink::Sink;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,9 @@ pub(crate) struct Logs {
     pub(crate) format: Format,
 }
 
+/// How long lines are waited for.
+const LIMIT: Duration = Duration::from_secs(1);
+
 /// Why there can be no log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogError {
@@ -71,30 +75,26 @@ pub(crate) enum LogError {
 /// Sends all later log lines to the destinations of `logs`. Call it once, before the first
 /// connection.
 ///
-/// `on_failure` is called the first time that the file cannot be written. Gives a handle on the file, if there is one.
-pub(crate) fn install(logs: &Logs, on_failure: OnFailure) -> Result<Option<Reopen>, LogError> {
-    let mut reopen = None;
+/// `on_failure` is called the first time that lines are lost which are for the file. Gives a handle on the
+/// destinations.
+pub(crate) fn install(logs: &Logs, on_failure: OnFailure) -> Result<Log, LogError> {
+    let mut log = Log::default();
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
-    if logs.verbose > 0 {
-        let targets = targets(if logs.verbose > 1 {
-            Level::DEBUG
-        } else {
-            Level::INFO
-        });
-        layers.push(layer(io::stderr, logs.format).with_filter(targets).boxed());
-    }
-    if logs.verbose == 0 && logs.warns {
-        let layer = layer(io::stderr, logs.format);
-        layers.push(layer.with_filter(targets(Level::WARN)).boxed());
+    let level = match logs.verbose {
+        0 => logs.warns.then_some(Level::WARN),
+        1 => Some(Level::INFO),
+        _ => Some(Level::DEBUG),
+    };
+    if let Some(level) = level {
+        let sink = Sink::stderr();
+        log.stderr = Some(sink.clone());
+        layers.push(layer(sink, logs.format).with_filter(targets(level)).boxed());
     }
     if let Some(path) = &logs.file {
-        let file = LogFile::new(open(path)?, on_failure);
-        reopen = Some(Reopen {
-            path: path.clone(),
-            file: file.clone(),
-        });
+        let sink = Sink::file(open(path)?, on_failure);
+        log.file = Some((path.clone(), sink.clone()));
         layers.push(
-            layer(file, logs.format)
+            layer(sink, logs.format)
                 .with_filter(targets(Level::DEBUG))
                 .boxed(),
         );
@@ -102,20 +102,32 @@ pub(crate) fn install(logs: &Logs, on_failure: OnFailure) -> Result<Option<Reope
     if !layers.is_empty() {
         tracing::subscriber::set_global_default(Registry::default().with(layers))?;
     }
-    Ok(reopen)
+    Ok(log)
 }
 
-/// The log file, which another program renames from time to time.
-pub(crate) struct Reopen {
-    path: PathBuf,
-    file: LogFile,
+/// The destinations of log lines.
+#[derive(Clone, Default)]
+pub(crate) struct Log {
+    stderr: Option<Sink>,
+    file: Option<(PathBuf, Sink)>,
 }
 
-impl Reopen {
-    /// Writes later lines to the file that has the name now, which is made if there is none.
+impl Log {
+    /// Writes later lines to the file that has the name now, which is made if there is none: another program
+    /// renames it from time to time.
     pub(crate) fn reopen(&self) -> Result<(), LogError> {
-        self.file.replace(open(&self.path)?);
+        if let Some((path, sink)) = &self.file {
+            sink.replace(open(path)?, LIMIT);
+        }
         Ok(())
+    }
+
+    /// Waits until all lines are written; not for long, if nobody takes them.
+    pub(crate) fn flush(&self) {
+        let file = self.file.as_ref().map(|(_, sink)| sink);
+        for sink in self.stderr.iter().chain(file) {
+            sink.flush(LIMIT);
+        }
     }
 }
 
@@ -140,7 +152,10 @@ fn layer<W>(writer: W, format: Format) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    // Errors of ours end in the sink; the library would print them to stderr, and panic if that fails.
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .log_internal_errors(false);
     match format {
         Format::Text => layer.boxed(),
         Format::Json => layer.event_format(JsonLines(Names::Otel)).boxed(),

@@ -1,4 +1,5 @@
-//! What tells others of the traffic: logs and metrics.
+//! What tells others of the traffic: logs, metrics, and ids that requests carry.
 
 mod logs;
 pub(crate) mod metrics;
+mod propagation;

@@ -28,7 +28,7 @@ use crate::proxy::{Deadlines, Policy, Responder};
 use crate::recording::Recording;
 use crate::redact::Redactor;
 use crate::terminal::Console;
-use crate::terminal::say;
+use crate::terminal::{say, warn};
 use crate::tls::{self, ClientConfigs};
 use crate::upstream::{self, Dialer};
 
@@ -116,10 +116,20 @@ pub(super) async fn record(
     let parents = parents.map_err(|error| Failure::new(USAGE, error))?;
     let key_log = setup::key_log(args, &session, global)?;
     let gateway = session.gateway(session.go.get("GOPROXY"), session.go.get("GOSUMDB"), true)?;
-    let policy = match &gateway {
+    let mut policy = match &gateway {
         Some(_) => Policy::none(),
         None => setup::policy(args, &session, flags.intercept, flags.tunnel),
     };
+    policy.propagation = flags.propagation;
+    if gateway.is_none()
+        && let Some(hosts) = setup::out_of_sight(&policy)
+    {
+        let what = "their requests over https pass unseen and get no ids";
+        warn(
+            global,
+            format!("--propagate {hosts}: {what}; add --intercept {hosts}"),
+        );
+    }
     let redactor = match args.no_redact {
         true => Redactor::off(),
         false => Redactor::new(tls::random()),

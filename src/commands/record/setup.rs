@@ -18,7 +18,7 @@ use crate::commands::session::Session;
 use crate::diagnose::rerun;
 use crate::exchange::{Hex, Target, TargetError};
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, ProxyTarget};
-use crate::proxy::{Others, Policy};
+use crate::proxy::{Others, Policy, Propagation};
 use crate::recording::format::{
     CommandSpan, FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, RunMode, State,
     Totals,
@@ -39,6 +39,7 @@ pub(in crate::commands) struct TargetFlags {
     pub(super) overrides: Overrides,
     pub(super) intercept: BTreeSet<String>,
     pub(super) tunnel: BTreeSet<String>,
+    pub(super) propagation: Propagation,
 }
 
 impl TargetFlags {
@@ -47,6 +48,7 @@ impl TargetFlags {
             overrides: dialling::overrides(&args.upstream.dial)?,
             intercept: hosts("--intercept", &args.intercept)?,
             tunnel: hosts("--tunnel", &args.tunnel)?,
+            propagation: propagation(&args.propagate)?,
         })
     }
 }
@@ -60,6 +62,36 @@ fn hosts(flag: &str, values: &[String]) -> anyhow::Result<BTreeSet<String>> {
         }
     };
     values.iter().map(parse).collect()
+}
+
+/// `HOST` or `HOST=HEADER`, each.
+fn propagation(values: &[String]) -> anyhow::Result<Propagation> {
+    let mut propagation = Propagation::default();
+    for value in values {
+        let (host, field) = match value.split_once('=') {
+            Some((host, field)) => (host, Some(field)),
+            None => (&**value, None),
+        };
+        let named = hosts("--propagate", &[host.to_owned()])?;
+        for host in named {
+            let added = propagation.add(host, field);
+            added
+                .map_err(|why| anyhow!("--propagate {}: {why}", redact::url_without_secrets(value)))
+                .help("such as --propagate modules.corp.example=X-Trace-ID")?;
+        }
+    }
+    Ok(propagation)
+}
+
+/// The hosts of `--propagate` whose requests over TLS are not seen.
+pub(super) fn out_of_sight(policy: &Policy) -> Option<String> {
+    let is_seen = |host: &&String| policy.intercepted().any(|seen| seen == *host);
+    let hosts = policy.propagation.hosts();
+    let hidden: Vec<&str> = hosts
+        .filter(|host| !policy.intercept_all && !is_seen(host))
+        .map(String::as_str)
+        .collect();
+    (!hidden.is_empty()).then(|| hidden.join(","))
 }
 
 /// The error for a value that is not a host, with what to write instead.
@@ -97,6 +129,7 @@ pub(super) fn policy(
         intercept_all: args.intercept_all,
         tunnel,
         others: Others::Tunnel,
+        propagation: Propagation::default(),
     }
 }
 

@@ -18,8 +18,8 @@ use crate::commands::session::Variables;
 use crate::exchange::Hex;
 use crate::gomod::{Front, bases};
 use crate::proxy::{
-    Access, Context, Deadlines, Entrance, Gateway, Live, Others, Policy, Proxy, Responder, Token,
-    Windows,
+    Access, Context, Deadlines, Entrance, Gateway, Live, Others, Policy, Propagation, Proxy,
+    Responder, Token, Windows,
 };
 use crate::redact::Redactor;
 use crate::replay::Replay;
@@ -107,6 +107,7 @@ impl InProcess {
                 intercept_all: false,
                 tunnel: Default::default(),
                 others: Others::Tunnel,
+                propagation: Propagation::default(),
             },
             leafs: None,
             responder,

@@ -43,7 +43,7 @@ use crate::proxy::Token;
 use crate::recording::MainModule;
 use crate::redact::url_without_secrets;
 use crate::serve::{Certificate, Disk, Done, Files, Listening, Memory, Server, Tiers};
-use crate::telemetry::Reopen;
+use crate::telemetry::Log;
 use crate::terminal::words::{count, size};
 use crate::terminal::{say, say_always, warn};
 
@@ -51,7 +51,7 @@ use crate::terminal::{say, say_always, warn};
 const ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4080);
 
-pub(super) fn run(settings: Settings, log: Option<Reopen>) -> Result<ExitCode, Failure> {
+pub(super) fn run(settings: Settings, log: Log) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -61,7 +61,7 @@ pub(super) fn run(settings: Settings, log: Option<Reopen>) -> Result<ExitCode, F
     outcome
 }
 
-async fn serve(settings: Settings, log: Option<Reopen>) -> Result<ExitCode, Failure> {
+async fn serve(settings: Settings, log: Log) -> Result<ExitCode, Failure> {
     let (args, global) = (&settings.args, &settings.global);
     let wraps = !args.command.is_empty();
     // From here on SIGHUP ends nothing; a command gets its own signals.

@@ -14,7 +14,7 @@ use super::{certificate, goproxy_of};
 use crate::commands::failure::Failure;
 use crate::proxy::Token;
 use crate::serve::{Certificate, Server};
-use crate::telemetry::Reopen;
+use crate::telemetry::Log;
 use crate::terminal::{say, say_always, warn};
 
 /// How many servers may be on their way out at once; another one ends the oldest.
@@ -36,7 +36,7 @@ pub(super) struct Current {
     pub(super) servers: watch::Sender<Arc<Server>>,
     /// Where clients speak TLS.
     pub(super) certificates: Option<watch::Sender<Arc<Certificate>>>,
-    pub(super) log: Option<Reopen>,
+    pub(super) log: Log,
     pub(super) retiring: Retiring,
 }
 
@@ -52,9 +52,7 @@ impl Current {
     /// Reads everything again, and says what came of it; after an error all stays as it was.
     pub(super) async fn reload(&mut self) {
         let global = &self.first.global;
-        if let Some(log) = &self.log
-            && let Err(error) = log.reopen()
-        {
+        if let Err(error) = self.log.reopen() {
             warn(
                 global,
                 format!("{:#}; lines go where they went", anyhow::Error::from(error)),

@@ -426,6 +426,11 @@ impl Session {
             pid: std::process::id(),
             traceparent: &traceparent,
         });
+        let given = self.variables.traceparent.as_deref();
+        if given.and_then(TraceParent::parse).is_none() {
+            // It belongs to a trace that the command is no part of (W3C Trace Context, section 3.3).
+            environment.unset.push(String::from("TRACESTATE"));
+        }
         // The recorded GOPROXY is what a gateway stands for, and so is a GOSUMDB with a URL.
         let is_ours = |name: &str| match name {
             "GOPROXY" => bundle.is_none(),

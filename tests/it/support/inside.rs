@@ -12,8 +12,8 @@ use modtape::child::Repositories;
 use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::Hex;
 use modtape::proxy::{
-    Access, Context, Deadlines, Entrance, Live, Others, Policy, Proxy, Redirection, Responder,
-    Windows,
+    Access, Context, Deadlines, Entrance, Live, Others, Policy, Propagation, Proxy, Redirection,
+    Responder, Windows,
 };
 use modtape::recording::format::{Event, FORMAT_VERSION, Open};
 use modtape::recording::{Durability, Journal, Recording, writer};
@@ -171,6 +171,7 @@ impl Inside {
                 intercept_all: false,
                 tunnel: Default::default(),
                 others: Others::Tunnel,
+                propagation: Propagation::default(),
             },
             leafs: Some(Leafs::new(authority).expect("a key can be made")),
             responder: match way {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpStream};
 use std::path::Path;
 
@@ -365,4 +365,79 @@ fn a_client_that_leaves_is_a_failure_in_the_log() {
     let why = access.get("error.message").as_str().unwrap_or_default();
     assert!(why.contains("ended before there was a response"), "{log}");
     assert_eq!(*access.get("http.response.status_code"), Value::Null);
+}
+
+/// Asks for a list many times, with a log on stderr in each format, which `to` makes; gives how it ended.
+fn asked_while_stderr_is(mut to: impl FnMut() -> std::process::Stdio) {
+    for format in ["text", "json", "ecs"] {
+        let sandbox = Sandbox::new();
+        let files = [((HOST, "/a"), (200, "text/plain", "x"))];
+        let origin = Origin::start(Content::files(files));
+        let modtape = tested();
+        let url = format!("https://{HOST}/a");
+        let mut fetch = vec![modtape.to_str().expect("paths of tests are text"), "fetch"];
+        fetch.extend([&*url; 5]);
+        let flags = ["-vv", "--log-format", format];
+        let mut command = crate::record::record(&sandbox, &origin, &flags, &fetch);
+        let ended = command
+            .stdout(std::process::Stdio::null())
+            .stderr(to())
+            .status();
+        assert!(ended.expect("it runs").success(), "{format}");
+        let recording = crate::record::recording(&sandbox, "one");
+        assert_eq!(recording.rows().len(), 5, "{format}");
+    }
+}
+
+#[test]
+fn a_stderr_that_takes_no_lines_stops_nothing() {
+    let full = || fs::File::options().write(true).open("/dev/full");
+    asked_while_stderr_is(|| full().expect("it is there").into());
+    asked_while_stderr_is(|| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        writer.into()
+    });
+}
+
+/// 500 requests have more lines than a pipe holds (64 KiB). What the command prints comes though nobody reads.
+#[test]
+fn a_pipe_that_nobody_reads_holds_no_request_up() {
+    let sandbox = Sandbox::new();
+    let files = [((HOST, "/a"), (200, "text/plain", "x"))];
+    let origin = Origin::start(Content::files(files));
+    let modtape = tested();
+    let modtape = modtape.to_str().expect("paths of tests are text");
+    let script = format!(
+        "i=0; while [ $i -lt 10 ]; do i=$((i+1)); set -- \"$@\" \"$@\"; [ $# -lt 500 ] || break; done; {modtape} fetch \"$@\" && echo all"
+    );
+    let url = format!("https://{HOST}/a");
+    let flags = ["-vv", "--log-format", "ecs"];
+    let mut command = crate::record::record(
+        &sandbox,
+        &origin,
+        &flags,
+        &["sh", "-c", &script, "sh", &url],
+    );
+    let (mut unread, writer) = std::io::pipe().expect("a pipe");
+    command.stdout(std::process::Stdio::piped()).stderr(writer);
+    let mut child = command.spawn().expect("it runs");
+    drop(command);
+    let mut stdout = child.stdout.take().expect("a pipe");
+    let (send, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let mut byte = [0];
+        while !text.ends_with("all\n") && matches!(stdout.read(&mut byte), Ok(1)) {
+            text.push(char::from(byte[0]));
+        }
+        let _ = send.send(text.ends_with("all\n"));
+    });
+    let is_done = told.recv_timeout(LIMIT).unwrap_or(false);
+    let mut said = String::new();
+    let _ = unread.read_to_string(&mut said);
+    let ended = child.wait().expect("it ends");
+    assert!(is_done, "the requests waited for a reader of the log");
+    assert!(ended.success());
+    assert!(said.len() > 64 << 10, "{} bytes", said.len());
 }
