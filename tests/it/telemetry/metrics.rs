@@ -188,25 +188,32 @@ impl Prometheus {
     /// Waits until a query gives one number.
     #[track_caller]
     fn wait_for(&self, query: &str, number: f64) {
-        let clock = Clock::start();
-        loop {
+        until(|| {
             let values = self.values(query);
-            if values.values().sum::<f64>() == number {
-                return;
-            }
-            let waited = clock.now().since(Timestamp::default());
-            assert!(waited < LIMIT, "{query}: {values:?}, not {number}");
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
+            let is_it = values.values().sum::<f64>() == number;
+            is_it
+                .then_some(())
+                .ok_or_else(|| format!("{query}: {values:?}, not {number}"))
+        });
+    }
+}
+
+/// Waits until something is so.
+#[track_caller]
+fn until(mut is_so: impl FnMut() -> Result<(), String>) {
+    let clock = Clock::start();
+    while let Err(why) = is_so() {
+        assert!(clock.now().since(Timestamp::default()) < LIMIT, "{why}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
 
 /// The exchanges of the recording, as `ls --json` prints them.
 fn listed(sandbox: &Sandbox) -> Vec<Value> {
     let output = run(sandbox.modtape(["ls", "one", "--json"]), LIMIT).expect_success();
-    let listed: Value = serde_json::from_str(&output.stdout).expect("JSON");
-    let exchanges = listed["exchanges"].as_array().or_else(|| listed.as_array());
-    exchanges.expect("a list").clone()
+    let lines = output.stdout.lines();
+    let lines = lines.map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    lines.filter(|line| line["id"].is_u64()).collect()
 }
 
 #[test]
@@ -239,6 +246,8 @@ fn prometheus_answers_the_queries_of_the_page_with_what_is_on_record() {
         .env("GOFLAGS", "-mod=mod")
         .env("GOTOOLCHAIN", "local");
     run(download, LIMIT).expect_success();
+    // A rate is that of a series which was there before.
+    fetch(&sandbox, proxy, &root, &["/rsc.io/quote/@v/list"]).expect_success();
     let asked = origin.requests().len();
     prometheus.wait_for(
         "sum(modtape_requests_total)",
@@ -440,8 +449,12 @@ fn a_handshake_that_fails_is_counted_on_its_side() {
         &["/a.example/@v/list"],
     );
     assert!(!failed.status.success());
+    // It tells us why, and does not wait until we have heard.
+    until(|| match failures("client").as_str() {
+        "1" => Ok(()),
+        told => Err(format!("{told} failures")),
+    });
     running.end();
-    drop(failed);
 }
 
 #[test]
