@@ -47,7 +47,7 @@ fn every_flag_that_they_name_exists() {
     let text = pages();
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
     let flags = words.filter_map(|word| word.strip_prefix("--"));
-    // Those of cargo, docker and systemd.
+    // Those of cargo, docker, systemd and Prometheus.
     let others = [
         "release",
         "path",
@@ -57,6 +57,7 @@ fn every_flag_that_they_name_exists() {
         "mount",
         "no-cache",
         "user",
+        "enable-feature",
     ];
     for flag in flags.filter(|flag| !flag.trim_matches('-').is_empty() && !others.contains(flag)) {
         assert!(known.iter().any(|known| known == flag), "--{flag}");
