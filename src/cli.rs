@@ -597,6 +597,9 @@ pub(crate) struct PurgeArgs {
         hide_env_values = true
     )]
     pub(crate) redis: Option<String>,
+    /// Also trust the CA certificates in this PEM file, for the object store and Redis
+    #[arg(long, value_name = "FILE")]
+    pub(crate) upstream_ca: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -20,7 +20,6 @@ use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::upgrade::Upgraded;
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -56,7 +55,7 @@ use crate::recording::Recorder;
 use crate::redact::Redactor;
 use crate::sockets::OwnSockets;
 use crate::tls::{self, Protocol};
-use crate::upstream::{Dialer, Exposed, Overrides, ParentProxies, Reach, Settings};
+use crate::upstream::{Dialer, Exposed, Overrides, ParentProxies, PlainOrTls, Reach, Settings};
 
 /// How long the root of this process is valid: longer than any run.
 const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
@@ -541,10 +540,7 @@ impl Service<Uri> for ThroughUs {
 }
 
 /// A connection to a host, or to our proxy for a plain one.
-enum Stream {
-    Plain(TokioIo<TcpStream>),
-    Tls(Box<TokioIo<TlsStream<TokioIo<Upgraded>>>>),
-}
+type Stream = PlainOrTls<TokioIo<TcpStream>, TokioIo<TlsStream<TokioIo<Upgraded>>>>;
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
@@ -557,46 +553,6 @@ impl Connection for Stream {
                     false => Connected::new(),
                 }
             }
-        }
-    }
-}
-
-impl Read for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Poller<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Tls(io) => Pin::new(&mut **io).poll_read(cx, buf),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Poller<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
-            Self::Tls(io) => Pin::new(&mut **io).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_flush(cx),
-            Self::Tls(io) => Pin::new(&mut **io).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Tls(io) => Pin::new(&mut **io).poll_shutdown(cx),
         }
     }
 }

@@ -13,9 +13,12 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::{Path, PathPart};
 use object_store::{
-    BackoffConfig, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, RetryConfig,
+    BackoffConfig, Error, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+    RetryConfig,
 };
 use percent_encoding::percent_decode_str;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 
 use super::failure::Failure;
 use super::http::Http;
@@ -25,11 +28,38 @@ use crate::upstream::Dialer;
 /// Larger objects are sent in parts of this size, bytes. S3 takes parts of 5 MiB and more, up to 10,000 of them.
 const PART: u64 = 8 << 20;
 
+/// How long ending an upload that was given up may take.
+const UNDOING: Duration = Duration::from_secs(5);
+
 /// What can be found and kept at a place; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// Ends uploads that were given up.
+    undoing: TaskTracker,
+}
+
+/// An upload in parts. One that is given up is ended: what was sent would be paid for.
+struct Upload {
+    /// `None` once it is whole.
+    parts: Option<Box<dyn MultipartUpload>>,
+    undoing: TaskTracker,
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Some(mut parts) = self.parts.take() else {
+            return;
+        };
+        // Where no runtime is left, the store's own rules have to remove them.
+        if let Ok(runtime) = Handle::try_current() {
+            let undone = async move {
+                let _ = tokio::time::timeout(UNDOING, parts.abort()).await;
+            };
+            self.undoing.spawn_on(undone, &runtime);
+        }
+    }
 }
 
 /// An object that comes.
@@ -102,7 +132,14 @@ impl Objects {
         Ok(Self {
             store,
             prefix: place.prefix.clone(),
+            undoing: TaskTracker::new(),
         })
+    }
+
+    /// Waits a moment for uploads that were given up to be ended.
+    pub(crate) async fn close(&self) {
+        self.undoing.close();
+        let _ = tokio::time::timeout(UNDOING, self.undoing.wait()).await;
     }
 
     /// An object; `None` if there is none.
@@ -156,21 +193,20 @@ impl Objects {
         if bytes <= PART {
             return self.put(key, part(file, 0, bytes).await?).await;
         }
-        let mut upload = self.store.put_multipart(&self.path(key)).await?;
-        let sent = async {
-            for from in (0..bytes).step_by(PART as usize) {
-                let part = part(file, from, PART.min(bytes - from)).await?;
-                upload.put_part(part.into()).await?;
-            }
-            upload.complete().await?;
-            Ok(())
+        let mut upload = Upload {
+            parts: Some(self.store.put_multipart(&self.path(key)).await?),
+            undoing: self.undoing.clone(),
         };
-        let sent: Result<(), Failure> = sent.await;
-        if sent.is_err() {
-            // What was sent would be paid for.
-            let _ = upload.abort().await;
+        let Some(parts) = &mut upload.parts else {
+            return Ok(());
+        };
+        for from in (0..bytes).step_by(PART as usize) {
+            let part = part(file, from, PART.min(bytes - from)).await?;
+            parts.put_part(part.into()).await?;
         }
-        sent
+        parts.complete().await?;
+        upload.parts = None;
+        Ok(())
     }
 
     /// Removes an object, if there is one.
@@ -253,5 +289,81 @@ fn is_not_implemented(error: &Error) -> bool {
         Error::NotImplemented { .. } | Error::NotSupported { .. } => true,
         // A server of the protocol that lacks this part of it.
         error => crate::exchange::chain(error).contains("501 Not Implemented"),
+    }
+}
+
+#[cfg(test)]
+impl Objects {
+    /// A store in memory that takes `delay` for each object that it is given.
+    pub(crate) fn in_memory(delay: Duration) -> Self {
+        use object_store::memory::InMemory;
+        use object_store::throttle::{ThrottleConfig, ThrottledStore};
+
+        let config = ThrottleConfig {
+            wait_put_per_call: delay,
+            ..ThrottleConfig::default()
+        };
+        Self {
+            store: Arc::new(ThrottledStore::new(InMemory::new(), config)),
+            prefix: Path::default(),
+            undoing: TaskTracker::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use object_store::{PutPayload, PutResult, UploadPart};
+
+    use super::*;
+
+    /// An upload that never gets on.
+    #[derive(Debug)]
+    struct Stuck {
+        is_ended: Arc<AtomicBool>,
+    }
+
+    #[async_trait::async_trait]
+    impl MultipartUpload for Stuck {
+        fn put_part(&mut self, _: PutPayload) -> UploadPart {
+            Box::pin(std::future::pending())
+        }
+
+        async fn complete(&mut self) -> object_store::Result<PutResult> {
+            std::future::pending().await
+        }
+
+        async fn abort(&mut self) -> object_store::Result<()> {
+            self.is_ended.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_is_given_up_is_ended() {
+        let objects = Objects::in_memory(Duration::ZERO);
+        let is_ended = Arc::new(AtomicBool::new(false));
+        let upload = |parts| Upload {
+            parts,
+            undoing: objects.undoing.clone(),
+        };
+        // What is whole is left alone.
+        drop(upload(None));
+        let stuck = Stuck {
+            is_ended: Arc::clone(&is_ended),
+        };
+        let mut given_up = upload(Some(Box::new(stuck)));
+        let sending = async {
+            let parts = given_up.parts.as_mut().expect("it is not whole");
+            let _ = parts.put_part(Bytes::new().into()).await;
+        };
+        let sending = tokio::time::timeout(Duration::from_millis(1), sending);
+        assert!(sending.await.is_err());
+        assert!(!is_ended.load(Ordering::Relaxed));
+        drop(given_up);
+        objects.close().await;
+        assert!(is_ended.load(Ordering::Relaxed));
     }
 }

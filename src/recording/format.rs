@@ -283,6 +283,40 @@ pub struct CommandSpan {
 /// What [`Manifest::kind`] says.
 pub const MANIFEST_KIND: &str = "modtape recording";
 
+impl Manifest {
+    /// That of a recording that begins now: nobody has asked for anything yet.
+    pub(crate) fn begun(tool: &str, id: String, started: String, trace: TraceId) -> Self {
+        Self {
+            kind: MANIFEST_KIND.to_owned(),
+            format: FORMAT_VERSION,
+            id,
+            tool: tool.to_owned(),
+            state: State::Open,
+            started,
+            command: Vec::new(),
+            options: Vec::new(),
+            mode: None,
+            trace,
+            go_env: BTreeMap::new(),
+            exported: None,
+            go_version: None,
+            processors: None,
+            intercepted: Vec::new(),
+            intercept_all: false,
+            redacted: true,
+            wall_us: 0,
+            totals: Totals::default(),
+            replayable: Replayable::default(),
+            exit_code: None,
+            conflicts: Vec::new(),
+            direct: Vec::new(),
+            packets: None,
+            caches: None,
+            span: None,
+        }
+    }
+}
+
 /// How the requests of a command reached its recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -9,10 +9,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio_util::sync::ReusableBoxFuture;
 
 use super::chunk;
 use super::fetch::Flight;
+use super::reads::BODIES;
 use super::server::Server;
 
 /// Chunks that wait for a client.
@@ -35,7 +36,7 @@ pub(super) struct Part {
     next: u64,
     end: u64,
     /// What the page cache did not have is read on a thread where it holds nobody up.
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    reading: Option<ReusableBoxFuture<'static, io::Result<Bytes>>>,
 }
 
 impl Sent {
@@ -75,15 +76,15 @@ impl Part {
                 Some(chunk) => Ok(chunk),
                 None => {
                     let (file, at, most) = (Arc::clone(&self.file), self.next, self.left());
-                    let reading = tokio::task::spawn_blocking(move || chunk::read(&file, at, most));
-                    self.reading = Some(reading);
+                    let reading = BODIES.run(move || chunk::read(&file, at, most));
+                    self.reading = Some(ReusableBoxFuture::new(reading));
                     return self.poll_chunk(cx);
                 }
             },
             Some(reading) => {
-                let read = ready!(Pin::new(reading).poll(cx));
+                let read = ready!(reading.poll(cx));
                 self.reading = None;
-                read.map_err(io::Error::other).and_then(|read| read)
+                read
             }
         };
         match &read {
@@ -134,9 +135,9 @@ async fn send_part(
             Some(chunk) => Ok(chunk),
             None => {
                 let file = Arc::clone(file);
-                let read =
-                    tokio::task::spawn_blocking(move || chunk::read(&file, from, until - from));
-                read.await.map_err(io::Error::other).and_then(|read| read)
+                BODIES
+                    .run(move || chunk::read(&file, from, until - from))
+                    .await
             }
         };
         let bytes = read.as_ref().map(|chunk| chunk.len() as u64).ok();

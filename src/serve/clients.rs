@@ -77,7 +77,7 @@ impl Drop for Admitted {
 }
 
 /// What one client has: an IPv4 address, or the 64 bits of IPv6 that a network gives to one machine.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) if !ip.is_loopback() => {
             Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into()

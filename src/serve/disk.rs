@@ -265,7 +265,7 @@ impl Disk {
             if wait == Wait::No {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            if hex(&digest_of(&body, head.bytes)?) != head.sha256 {
+            if hex(digest_of(&body, head.bytes)?) != head.sha256 {
                 if !self.only_looks {
                     let _ = fs::remove_file(self.body_file(&head.sha256));
                 }
@@ -305,7 +305,7 @@ impl Disk {
         if self.only_looks {
             return Ok(());
         }
-        let head = Head::new(path, answer, &Sha256::digest(body));
+        let head = Head::new(path, answer, Sha256::digest(body).into());
         if head.is_inline() {
             return self.put_head(path, &head, body);
         }
@@ -323,7 +323,7 @@ impl Disk {
         body: NamedTempFile,
         sha256: &[u8; 32],
     ) -> io::Result<()> {
-        let head = Head::new(path, answer, sha256);
+        let head = Head::new(path, answer, *sha256);
         if head.is_inline() {
             return self.put_head(path, &head, &fs::read(body.path())?);
         }
@@ -805,7 +805,7 @@ mod tests {
         disk.put(path, &answer, &body).expect("it is kept");
         let files = [
             disk.answer_file(path),
-            disk.body_file(&hex(&Sha256::digest(&body))),
+            disk.body_file(&hex(Sha256::digest(&body))),
         ];
         let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000);
         let set = |file: &PathBuf| File::open(file)?.set_modified(long_ago);
@@ -868,7 +868,7 @@ mod tests {
             // A byte changes, and the end goes.
             let file = match bytes {
                 100 => kept,
-                _ => disk.body_file(&hex(&Sha256::digest(vec![2; bytes]))),
+                _ => disk.body_file(&hex(Sha256::digest(vec![2; bytes]))),
             };
             let whole = fs::read(&file).expect("it is there");
             let mut changed = whole.clone();

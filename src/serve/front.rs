@@ -13,6 +13,7 @@ use super::access::{Admitted, Busy};
 use super::answer::{Answer, Content};
 use super::body::Sent;
 use super::caching::{Tag, is_immutable, put_lifetime};
+use super::clients::network;
 use super::failure::Failure;
 use super::gzip;
 use super::item::{Item, Life};
@@ -58,7 +59,7 @@ pub(super) async fn respond<B>(
         _ => server.access.admits(has_token, request.headers()).await,
     };
     let mut response = match &admitted {
-        Ok(Some(admitted)) => answer(&server, &request, path, admitted).await,
+        Ok(Some(admitted)) => answer(&server, client, &request, path, admitted).await,
         Ok(None) => not_admitted(&server),
         Err(Busy) => {
             let why = "more passwords wait to be verified than it can: try again in a moment";
@@ -120,6 +121,7 @@ fn timing(tier: &str, micros: u64) -> String {
 
 async fn answer<B>(
     server: &Arc<Server>,
+    client: SocketAddr,
     request: &Request<B>,
     path: &str,
     admitted: &Admitted,
@@ -182,7 +184,7 @@ async fn answer<B>(
         return whole(request, &head.0, None, source, &kind);
     }
     let item = match Item::of_path(path) {
-        Ok(item) => item,
+        Ok(item) => item.asked_from(network(client.ip())),
         // Not 404, which would send go on to the next entry of its list.
         Err(why) => return said(StatusCode::BAD_REQUEST, &why.to_string()),
     };

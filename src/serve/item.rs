@@ -1,6 +1,7 @@
 //! What a request asks a module proxy for.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
@@ -18,6 +19,8 @@ pub(crate) struct Item {
     path: String,
     /// In whose name upstream is asked, if it judges each client by itself.
     asker: Option<Asker>,
+    /// The address of the client that asks; `None` if nobody has asked for it yet.
+    client: Option<IpAddr>,
 }
 
 /// Why a path asks for nothing.
@@ -65,8 +68,12 @@ impl Item {
     /// What a route stands for.
     pub(crate) fn of_route(route: Route) -> Result<Self, NotAnItem> {
         let path = file_path(&route).ok_or(NotAnItem::Unknown)?;
-        let asker = None;
-        Ok(Self { route, path, asker })
+        Ok(Self {
+            route,
+            path,
+            asker: None,
+            client: None,
+        })
     }
 
     /// A file of a module version.
@@ -78,6 +85,17 @@ impl Item {
     pub(super) fn asked_by(self, asker: Asker) -> Self {
         let asker = Some(asker);
         Self { asker, ..self }
+    }
+
+    /// The same, asked for by a client of that address.
+    pub(super) fn asked_from(self, client: IpAddr) -> Self {
+        let client = Some(client);
+        Self { client, ..self }
+    }
+
+    /// The address of the client that asks, if one does.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.client
     }
 
     /// What tells its request upstream from others: nobody joins one that is made in another client's name.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::answer::{Answer, Content, Proof};
+use crate::exchange::Hex;
 
 /// Bodies of this size and smaller stand behind the line, bytes.
 pub(super) const INLINE: u64 = 64 << 10;
@@ -29,7 +30,7 @@ pub(super) struct Head {
 
 impl Head {
     /// The line of an answer whose body has this digest.
-    pub(super) fn new(path: &str, answer: &Answer, sha256: &[u8]) -> Self {
+    pub(super) fn new(path: &str, answer: &Answer, sha256: [u8; 32]) -> Self {
         let at = answer.at.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             path: path.to_owned(),
@@ -79,7 +80,7 @@ impl Head {
 
     /// Holds a small body against its digest.
     pub(super) fn check(&self, body: &[u8]) -> Result<(), &'static str> {
-        match body.len() as u64 == self.bytes && hex(&Sha256::digest(body)) == self.sha256 {
+        match body.len() as u64 == self.bytes && hex(Sha256::digest(body)) == self.sha256 {
             true => Ok(()),
             false => Err("its body is another one"),
         }
@@ -113,9 +114,7 @@ pub(super) fn body_path(sha256: &str) -> String {
     format!("{shelf}/{name}")
 }
 
-pub(super) fn hex(digest: &[u8]) -> String {
-    let digits = |byte: &u8| {
-        [byte >> 4, byte & 15].map(|it| char::from(b"0123456789abcdef"[usize::from(it)]))
-    };
-    digest.iter().flat_map(digits).collect()
+/// A SHA-256 digest, as heads have it.
+pub(super) fn hex(digest: impl Into<[u8; 32]>) -> String {
+    Hex(digest.into()).to_string()
 }

@@ -1,5 +1,6 @@
 //! The clients' connections: HTTP/1.1, and HTTP/2 by ALPN, or in clear text to those who begin with it.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use super::certificate::Certificate;
 use super::clients::Clients;
 use super::front::respond;
+use super::pace::{LOOK, Outlet, Pace, Paced};
 use super::server::Server;
 use crate::tls;
 
@@ -201,17 +203,27 @@ impl Connection {
     async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let has_asked = Arc::new(AtomicBool::new(false));
         let (asks, servers, address) = (Arc::clone(&has_asked), self.servers, self.address);
+        let pace = Pace::new(servers.borrow().clock);
+        let of_bodies = Arc::clone(&pace);
         let service = service_fn(move |request: Request<Incoming>| {
             asks.store(true, Ordering::Relaxed);
-            let now = Arc::clone(&servers.borrow());
-            respond(now, address, request)
+            let (now, pace) = (Arc::clone(&servers.borrow()), Arc::clone(&of_bodies));
+            async move {
+                let response = respond(now, address, request).await?;
+                Ok::<_, Infallible>(response.map(|body| Paced::new(body, pace)))
+            }
         });
+        let stream = Outlet::new(stream, Arc::clone(&pace));
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         // hyper waits for the rest of a preface, and for the first stream, for ever.
         let late = async {
             tokio::time::sleep(HEAD).await;
-            if has_asked.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
+            while has_asked.load(Ordering::Relaxed) {
+                if pace.is_still() {
+                    tracing::info!(target: "modtape::serve", client = %address, "took nothing for minutes, and is let go");
+                    break;
+                }
+                tokio::time::sleep(LOOK).await;
             }
         };
         tokio::select! {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,10 +21,12 @@ use super::entries::{Asked, Entries};
 use super::failure::Failure;
 use super::fetch::{Flight, Flights, Pilot};
 use super::item::{Item, Life};
+use super::places::{Place, Places};
 use super::private::{Asker, Body, Found, Git, Private, Users};
 use super::purge::Purge;
 use super::redis::{LARGEST, Lease, Redis, Turn};
 use super::request_log::Ids;
+use super::shared::Epoch;
 use super::spool::{self, Coming};
 use super::tiers::{Tier, Tiers};
 use super::tree::Tree;
@@ -68,15 +70,15 @@ pub(crate) struct Server {
     /// Who answers for private modules.
     pub(super) private: Private,
     /// What upstream has said of each client, if it judges each by itself.
-    users: Option<Users>,
+    users: Option<Arc<Users>>,
     flights: Arc<Flights>,
     pub(super) clock: Clock,
     pub(super) counts: Arc<Counts>,
     /// Makes the ids of its clients' requests.
     pub(super) ids: Ids,
     /// Who asks upstream waits for a place.
-    outgoing: Semaphore,
-    /// And these may wait.
+    outgoing: Arc<Places>,
+    /// Modules that wait for their repositories.
     queue: Semaphore,
     /// Owns every task.
     tasks: TaskTracker,
@@ -105,7 +107,7 @@ pub(crate) struct Parts {
     /// Who answers for private modules.
     pub(crate) private: Private,
     /// Upstream judges each client by its own credentials, and has said this of them.
-    pub(crate) users: Option<Users>,
+    pub(crate) users: Option<Arc<Users>>,
     /// What comes is held against it.
     pub(crate) truth: Truth,
     /// Whether it fetches before it is asked.
@@ -238,7 +240,7 @@ impl Server {
             clock: parts.clock,
             counts: parts.counts,
             ids: Ids::default(),
-            outgoing: Semaphore::new(OUTGOING),
+            outgoing: Places::new(OUTGOING, QUEUE),
             queue: Semaphore::new(QUEUE),
             tasks: TaskTracker::new(),
             uploads: TaskTracker::new(),
@@ -280,6 +282,7 @@ impl Server {
         self.stop.cancel();
         self.tasks.wait().await;
         self.uploads.wait().await;
+        self.tiers.close_shared().await;
         self.private.close().await;
     }
 
@@ -450,7 +453,7 @@ impl Server {
 
     /// What is kept, if upstream has it for this client too: the body that it may send is left alone.
     async fn if_taken(&self, item: &Item, kept: Obtained) -> Obtained {
-        let _place = match self.place().await {
+        let _place = match self.place(item).await {
             Ok(place) => place,
             Err(failure) => return Obtained::Failed(failure),
         };
@@ -556,19 +559,22 @@ impl Server {
                 pilot.ends(Ok(answer));
                 return;
             }
+            Turn::Failed(failure) => return pilot.ends(Err(failure)),
             Turn::Fetch(lease) => lease,
         };
         let fetched = self.fetch_for_all(item, lease.as_ref(), pilot);
-        match &lease {
-            None => fetched.await,
-            Some(lease) => {
-                tokio::select! {
-                    () = fetched => {}
-                    // It never ends.
-                    () = lease.renew() => {}
-                }
-                lease.release().await;
-            }
+        let Some(lease) = &lease else {
+            let _ = fetched.await;
+            return;
+        };
+        let failure = tokio::select! {
+            failure = fetched => failure,
+            // It never ends.
+            () = lease.renew() => None,
+        };
+        match failure {
+            Some(failure) => lease.fail(&failure).await,
+            None => lease.release().await,
         }
     }
 
@@ -602,18 +608,25 @@ impl Server {
         pilot.ends(Ok(answer));
     }
 
-    /// Asks upstream, and keeps what comes where other machines find it.
-    async fn fetch_for_all(self: &Arc<Self>, item: &Item, lease: Option<&Lease>, pilot: Pilot) {
-        let Some(answer) = self.fetch_upstream(item, lease, pilot).await else {
-            return;
+    /// Asks upstream, and keeps what comes where other machines find it. Gives why upstream has no answer, if that is so
+    /// for others too.
+    async fn fetch_for_all(
+        self: &Arc<Self>,
+        item: &Item,
+        lease: Option<&Lease>,
+        pilot: Pilot,
+    ) -> Option<Failure> {
+        // A purge that comes from here on covers what is about to come.
+        let epoch = self.tiers.epoch();
+        let answer = match self.fetch_upstream(item, lease, pilot).await {
+            Ok(answer) => answer?,
+            Err(failure) => return failure,
         };
         let upload = match answer.proof {
             Proof::None => None,
-            _ => self.share(item, &answer),
+            _ => self.share(item, &answer, epoch),
         };
-        let Some(lease) = lease.filter(|_| self.takes(item, &answer)) else {
-            return;
-        };
+        let lease = lease.filter(|_| self.takes(item, &answer))?;
         if answer.bytes() <= LARGEST {
             lease.put(item, &answer).await;
         } else if let Some(upload) = upload {
@@ -621,19 +634,22 @@ impl Server {
             let _ = upload.await;
             lease.give_up().await;
         }
+        None
     }
 
-    /// Asks upstream until what an entry sends is taken. Gives what others may have as well.
+    /// Asks upstream until what an entry sends is taken. Gives what others may have as well; an error, if no entry has
+    /// an answer, is why, if others would fare no better.
     async fn fetch_upstream(
         self: &Arc<Self>,
         item: &Item,
         lease: Option<&Lease>,
         pilot: Pilot,
-    ) -> Option<Answer> {
+    ) -> Result<Option<Answer>, Option<Failure>> {
         let mut asking = self.entries.asking(item);
+        let mut failed = None;
         let mut spool = None;
         let end = loop {
-            let place = match self.place().await {
+            let place = match self.place(item).await {
                 Ok(place) => place,
                 Err(failure) => break Err(failure),
             };
@@ -666,7 +682,10 @@ impl Server {
                     }
                     break Ok(answer);
                 }
-                Asked::Failed(failure) => break Err(failure),
+                Asked::Failed(failure) => {
+                    failed = Some(failure.clone());
+                    break Err(failure);
+                }
             };
             match came {
                 Ok(answer) => break Ok(answer),
@@ -679,9 +698,12 @@ impl Server {
                 Err(Flaw::Ours(failure)) => break Err(failure),
             }
         };
-        let answer = end.as_ref().ok().filter(|_| pilot.may_keep()).cloned();
+        let came = match &end {
+            Ok(answer) => Ok(Some(answer.clone()).filter(|_| pilot.may_keep())),
+            Err(_) => Err(failed),
+        };
         pilot.ends(end);
-        answer
+        came
     }
 
     /// Has go fetch an item from its repository, and keeps what comes with it.
@@ -758,13 +780,9 @@ impl Server {
     }
 
     /// A place among those who ask upstream; a failure if too many wait for one, or for too long.
-    async fn place(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        let acquired = async {
-            let _queued = self.queue.try_acquire().ok()?;
-            let place = tokio::time::timeout(QUEUED, self.outgoing.acquire()).await;
-            place.ok()?.ok()
-        };
-        acquired.await.ok_or_else(|| {
+    async fn place(&self, item: &Item) -> Result<Place, Failure> {
+        let place = self.outgoing.take(item.client(), QUEUED).await;
+        place.ok_or_else(|| {
             let why = "more requests wait to go upstream than can: try again in a moment";
             Failure::overloaded(why)
         })
@@ -857,7 +875,7 @@ impl Server {
 
     /// Whether requests wait for others upstream to end.
     pub(super) fn is_busy(&self) -> bool {
-        self.outgoing.available_permits() == 0
+        self.outgoing.are_taken()
     }
 
     /// Keeps a text of our own.
@@ -900,7 +918,7 @@ impl Server {
             proof: self.truth.proof_of(item),
         };
         self.tiers.put(item.path(), &answer).await;
-        let _ = self.share(item, &answer);
+        let _ = self.share(item, &answer, self.tiers.epoch());
     }
 
     /// An answer that another machine has proved and kept in the shared store; it is kept here then.
@@ -930,15 +948,21 @@ impl Server {
         Some(self.cut_from_wider(item).await?.0)
     }
 
-    /// Keeps what was proved in the shared store, beside what clients wait for. Gives when that is over, if it is kept.
-    fn share(self: &Arc<Self>, item: &Item, answer: &Answer) -> Option<JoinHandle<Option<()>>> {
+    /// Keeps what was proved, and was fetched after `epoch`, in the shared store, beside what clients wait for. Gives
+    /// when that is over, if it is kept.
+    fn share(
+        self: &Arc<Self>,
+        item: &Item,
+        answer: &Answer,
+        epoch: Epoch,
+    ) -> Option<JoinHandle<Option<()>>> {
         if !self.is_for_all(item) {
             return None;
         }
         let place = self.tiers.queue_shared(answer)?;
         let (server, item, answer) = (Arc::clone(self), item.clone(), answer.clone());
         let upload = async move {
-            server.tiers.put_shared(&item, &answer).await;
+            server.tiers.put_shared(&item, &answer, epoch).await;
             drop(place);
         };
         let stop = self.stop.clone();

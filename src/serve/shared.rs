@@ -7,7 +7,7 @@
 //! A body is there before an answer names it, so that whoever reads finds both, or nothing. What is found is held
 //! against its digest: who can write to the store is trusted as far as who can write to the folder.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +56,9 @@ const LONGEST: u64 = INLINE + (8 << 10);
 /// Damaged objects that are remembered until others take their place.
 const REMEMBERED: usize = 1000;
 
+/// Purges that are remembered, for what is on its way to the store.
+const PURGES: usize = 1000;
+
 /// A place in an object store.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -69,7 +72,31 @@ pub(crate) struct Shared {
     /// Keys of what was found damaged: it is replaced.
     // A std Mutex: held for an operation on the set, never across an await.
     damaged: Mutex<HashSet<String>>,
+    // A std Mutex: held for an operation on the list, never across an await.
+    purges: Mutex<Purges>,
 }
+
+/// The purges that were heard so far.
+#[derive(Debug, Default)]
+struct Purges {
+    count: u64,
+    /// The last ones, the newest at the end.
+    last: VecDeque<Purge>,
+}
+
+impl Purges {
+    fn add(&mut self, purge: &Purge) {
+        self.count += 1;
+        self.last.push_back(purge.clone());
+        if self.last.len() > PURGES {
+            self.last.pop_front();
+        }
+    }
+}
+
+/// How many purges were heard before something was fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
 
 /// An answer that the store has.
 pub(super) enum Found {
@@ -99,6 +126,7 @@ impl Shared {
             queue: Arc::new(Semaphore::new(QUEUE as usize)),
             has_overflown: AtomicBool::new(false),
             damaged: Mutex::default(),
+            purges: Mutex::default(),
         }
     }
 
@@ -180,21 +208,53 @@ impl Shared {
                 return self.reads.run(async { Err(why) }).await;
             }
         };
-        if hex(&sha256) != head.sha256 {
+        if hex(sha256) != head.sha256 {
             self.is_damaged(&key, "it is another body");
             return None;
         }
         Some((file, sha256))
     }
 
-    /// Keeps an answer; says whether it is there.
-    pub(super) async fn put(&self, path: &str, answer: &Answer) -> bool {
+    /// Now, as far as purges go.
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.purges().count)
+    }
+
+    /// Whether a purge since then covers a path. One that is not remembered any more may have.
+    fn is_purged_since(&self, epoch: Epoch, path: &str) -> bool {
+        let purges = self.purges();
+        let since = usize::try_from(purges.count - epoch.0).unwrap_or(usize::MAX);
+        since > purges.last.len()
+            || purges
+                .last
+                .iter()
+                .rev()
+                .take(since)
+                .any(|purge| purge.covers(path))
+    }
+
+    fn purges(&self) -> MutexGuard<'_, Purges> {
+        self.purges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an answer that was fetched after `epoch`, unless it was purged since; says whether it is there.
+    pub(super) async fn put(&self, path: &str, answer: &Answer, epoch: Epoch) -> bool {
         let Ok(_place) = self.uploads.acquire().await else {
             return false;
         };
+        if self.is_purged_since(epoch, path) {
+            return false;
+        }
         let limit = WRITE + transfer(answer.bytes());
         let kept = self.writes.run_within(limit, self.keep(path, answer));
-        kept.await.is_some()
+        let is_kept = kept.await.is_some();
+        // What failed may have come there all the same.
+        if self.is_purged_since(epoch, path) {
+            let key = answer_key(path);
+            self.writes.run(self.objects.remove(&key)).await;
+            return false;
+        }
+        is_kept
     }
 
     async fn keep(&self, path: &str, answer: &Answer) -> Result<(), Failure> {
@@ -207,7 +267,7 @@ impl Shared {
                 digest.and_then(|it| it).map_err(failed)?
             }
         };
-        let head = Head::new(path, answer, &sha256);
+        let head = Head::new(path, answer, sha256);
         let inline = match head.is_inline() {
             true => answer.text().map_err(failed)?,
             false => {
@@ -240,6 +300,7 @@ impl Shared {
     /// Removes what a purge covers of a module, and of what `database` says of it. Bodies stay: other answers may
     /// have the same.
     pub(super) async fn purge(&self, purge: &Purge, database: Option<&str>) {
+        self.purges().add(purge);
         let module = purge.folder();
         let mut folders = vec![format!("{module}/@v")];
         if let Some(database) = database {
@@ -295,6 +356,11 @@ impl Shared {
     /// The next answer to a path takes the place of the one that is there.
     pub(super) fn replaces(&self, path: &str) {
         self.remember(&answer_key(path));
+    }
+
+    /// Waits a moment for what has to be undone.
+    pub(super) async fn close(&self) {
+        self.objects.close().await;
     }
 
     fn remember(&self, key: &str) {
@@ -386,4 +452,60 @@ async fn write(mut file: File, mut digest: Sha256, chunk: Bytes) -> io::Result<(
         Ok((file, digest))
     });
     written.await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    fn answer() -> Answer {
+        Answer {
+            status: StatusCode::OK,
+            content: Content::Bytes(Bytes::from_static(b"module a.example/x\n")),
+            at: Clock::wall_now(),
+            proof: Proof::Form,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_fetched_before_a_purge_does_not_come_there_after_it() {
+        let shared = Shared::new(Clock::start(), Objects::in_memory(Duration::ZERO));
+        let [path, other] = ["a.example/x/@v/v1.0.0.mod", "a.example/y/@v/v1.0.0.mod"];
+        let before = shared.epoch();
+        let purge: Purge = "a.example/x".parse().expect("it is one");
+        shared.purge(&purge, None).await;
+        assert!(!shared.put(path, &answer(), before).await);
+        assert!(shared.get(path).await.is_none());
+        assert!(shared.put(other, &answer(), before).await);
+        assert!(shared.put(path, &answer(), shared.epoch()).await);
+        assert!(shared.get(path).await.is_some());
+        // Purges that are not remembered count as purges of everything.
+        for _ in 0..=PURGES {
+            shared
+                .purge(&"a.example/z".parse().expect("it is one"), None)
+                .await;
+        }
+        assert!(!shared.put(other, &answer(), before).await);
+    }
+
+    #[tokio::test]
+    async fn a_purge_that_comes_while_an_answer_is_sent_removes_it() {
+        let shared = Shared::new(
+            Clock::start(),
+            Objects::in_memory(Duration::from_millis(50)),
+        );
+        let path = "a.example/x/@v/v1.0.0.mod";
+        let purge: Purge = "a.example/x".parse().expect("it is one");
+        let (answer, epoch) = (answer(), shared.epoch());
+        let sent = shared.put(path, &answer, epoch);
+        let purged = async {
+            tokio::task::yield_now().await;
+            shared.purge(&purge, None).await;
+        };
+        let (is_kept, ()) = tokio::join!(sent, purged);
+        assert!(!is_kept);
+        assert!(shared.get(path).await.is_none());
+    }
 }

@@ -20,6 +20,7 @@ use super::answer::{Answer, Content, Proof};
 use super::failure::Failure;
 use super::fetch::{Growing, Pilot};
 use super::item::Item;
+use super::reads::FETCHED;
 use super::server::{Flaw, Server};
 use super::tiers::Begun;
 use super::truth::Verdict;
@@ -107,13 +108,13 @@ impl Coming {
 /// Reads on a thread where a slow disk holds nobody up.
 async fn read(file: &File) -> io::Result<Bytes> {
     let mut file = file.try_clone()?;
-    let read = tokio::task::spawn_blocking(move || {
+    let read = FETCHED.run(move || {
         let mut chunk = vec![0; CHUNK];
         let length = file.read(&mut chunk)?;
         chunk.truncate(length);
         Ok(chunk.into())
     });
-    read.await.map_err(io::Error::other)?
+    read.await
 }
 
 /// Writes a zip that comes to a file, judges it and keeps it. `slot` has what an earlier response left that

@@ -17,7 +17,7 @@ use super::guard::Guard;
 use super::item::Item;
 use super::memory::Memory;
 use super::purge::Purge;
-use super::shared::{Found, Shared};
+use super::shared::{Epoch, Found, Shared};
 use crate::clock::Clock;
 
 /// How long a disk may take before a request goes on without it.
@@ -170,11 +170,25 @@ impl Tiers {
     }
 
     /// Keeps an answer in the shared store, and returns once it is there: true, or false if the store does not take it,
-    /// or not in time. Whether it may be kept there is for the caller to say.
-    pub(super) async fn put_shared(&self, item: &Item, answer: &Answer) -> bool {
+    /// or not in time, or if it was purged since `epoch`. Whether it may be kept there is for the caller to say.
+    pub(super) async fn put_shared(&self, item: &Item, answer: &Answer, epoch: Epoch) -> bool {
         match &self.shared {
-            Some(shared) => shared.put(item.path(), answer).await,
+            Some(shared) => shared.put(item.path(), answer, epoch).await,
             None => false,
+        }
+    }
+
+    /// Now, as far as purges of the shared store go: what is fetched from here on was not there before.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.shared
+            .as_ref()
+            .map_or_else(Epoch::default, Shared::epoch)
+    }
+
+    /// Waits for what has to be undone in the shared store.
+    pub(super) async fn close_shared(&self) {
+        if let Some(shared) = &self.shared {
+            shared.close().await;
         }
     }
 

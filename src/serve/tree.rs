@@ -12,6 +12,7 @@ use http::StatusCode;
 use super::entries::Asked;
 use super::failure::Failure;
 use super::item::Item;
+use super::reads::FETCHED;
 use crate::gomod::{Kind, TEXT_LIMIT, is_canonical_version, is_pseudo_version, unescape_version};
 
 /// How many folders are looked into for the first module, before a folder is taken for something else.
@@ -56,20 +57,19 @@ impl Tree {
 
     /// The file that answers a request. One that is not there is a 404, as it is of a GOPROXY with `file://`.
     pub(super) async fn ask(&self, item: &Item) -> Asked {
-        let (tree, item) = (self.clone(), item.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            let path = item.path();
-            match tree.read(&item) {
-                Ok(Some(asked)) => asked,
-                Ok(None) => {
-                    let text = format!("not found: the tree that is served has no {path}\n");
-                    Asked::Absent(StatusCode::NOT_FOUND, text)
-                }
-                Err(error) => Asked::Failed(Failure::bad_gateway(format!("{path}: {error}"))),
+        let (tree, own) = (self.clone(), item.clone());
+        let path = item.path();
+        match FETCHED.run(move || tree.read(&own)).await {
+            Ok(Some(asked)) => asked,
+            Ok(None) => {
+                let text = format!("not found: the tree that is served has no {path}\n");
+                Asked::Absent(StatusCode::NOT_FOUND, text)
             }
-        });
-        read.await
-            .unwrap_or_else(|panicked| Asked::Failed(Failure::bad_gateway(panicked.to_string())))
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                Asked::Failed(Failure::timeout(format!("{path}: {error}")))
+            }
+            Err(error) => Asked::Failed(Failure::bad_gateway(format!("{path}: {error}"))),
+        }
     }
 
     fn read(&self, item: &Item) -> io::Result<Option<Asked>> {

@@ -53,9 +53,9 @@ pub(crate) struct Status {
 /// A session of modtape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SessionId {
-    /// The recording's name.
+    /// The recording's name; of a server, where it listens.
     pub(crate) recording: String,
-    /// The recording's folder, absolute; names repeat from project to project.
+    /// The recording's folder, absolute; names repeat from project to project. Of a server, where it keeps answers.
     #[serde(default)]
     pub(crate) path: String,
     /// What is done with it.
@@ -74,6 +74,8 @@ pub(crate) enum Verb {
     Record,
     /// It is answered from.
     Replay,
+    /// None: a module proxy answers from what it keeps.
+    Serve,
 }
 
 /// What a status is made of.
@@ -211,6 +213,32 @@ const ANSWER: Duration = Duration::from_secs(1);
 pub(crate) const SCHEMA: u32 = 1;
 
 impl Status {
+    /// That of a session with nothing in flight, which has just begun.
+    pub(crate) const fn idle(session: SessionId, source: Source) -> Self {
+        Self {
+            schema: SCHEMA,
+            session,
+            source,
+            wall_us: 0,
+            written_us: None,
+            done: 0,
+            body_bytes: 0,
+            doing: None,
+            in_flight: Vec::new(),
+            stuck: Vec::new(),
+        }
+    }
+
+    /// Adds what another part of the same session has in flight, and what keeps that waiting.
+    pub(crate) fn add(&mut self, part: Self) {
+        let before = self.in_flight.len();
+        self.in_flight.extend(part.in_flight);
+        self.stuck.extend(part.stuck.into_iter().map(|mut cause| {
+            cause.waiting.iter_mut().for_each(|place| *place += before);
+            cause
+        }));
+    }
+
     /// The lines of it.
     pub(crate) fn lines(&self, look: Look) -> Vec<String> {
         let mut lines = vec![self.heading(look)];
@@ -269,6 +297,7 @@ impl Status {
         let doing = match self.session.verb {
             Verb::Record => "recording",
             Verb::Replay => "replaying",
+            Verb::Serve => "serving",
         };
         let name = look.paint(Paint::Bold, &look.plain(&self.session.place()));
         let mut line = format!("{name}  {doing} {}", duration(self.wall_us));

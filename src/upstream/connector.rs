@@ -2,18 +2,16 @@
 //! limits.
 
 use std::error::Error;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
-use super::{Dialer, Journey, News};
+use super::{Dialer, Journey, News, PlainOrTls};
 use crate::capture::Wire;
 use crate::exchange::Target;
 use crate::tls::Protocol;
@@ -64,53 +62,10 @@ impl Service<Uri> for Connector {
 }
 
 /// A connection to a server.
-pub(crate) enum Stream {
-    Plain(TokioIo<Wire>),
-    Tls(Box<TokioIo<TlsStream<Wire>>>),
-}
+pub(crate) type Stream = PlainOrTls<TokioIo<Wire>, TokioIo<TlsStream<Wire>>>;
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
         Connected::new()
-    }
-}
-
-impl Read for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Tls(io) => Pin::new(&mut **io).poll_read(cx, buf),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
-            Self::Tls(io) => Pin::new(&mut **io).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_flush(cx),
-            Self::Tls(io) => Pin::new(&mut **io).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Tls(io) => Pin::new(&mut **io).poll_shutdown(cx),
-        }
     }
 }

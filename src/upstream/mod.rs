@@ -10,6 +10,7 @@ mod journey;
 mod no_proxy;
 mod overrides;
 mod parent;
+mod plain_or_tls;
 mod private;
 pub(crate) mod probe;
 mod reach;
@@ -31,6 +32,7 @@ pub(crate) use journey::{Hear, Journey, News, Step};
 pub use overrides::Overrides;
 pub(crate) use parent::ParentError;
 pub use parent::ParentProxies;
+pub(crate) use plain_or_tls::PlainOrTls;
 pub use reach::Reach;
 pub(crate) use reach::{Exposed, Named, canonical, is_of_this_machine};
 

@@ -50,7 +50,8 @@ pub(crate) struct Doing {
 }
 
 impl Latest {
-    fn new(clock: Clock) -> Self {
+    /// Of a command at which nobody looks yet.
+    pub(crate) fn new(clock: Clock) -> Self {
         let state = Arc::default();
         Self { clock, state }
     }

@@ -70,7 +70,7 @@ pub(super) fn run(args: &PurgeArgs, global: &Global) -> Result<ExitCode, Failure
         purged.places.push(Place { place, removed });
     }
     if let Some(url) = &args.redis {
-        let redis = redis_of(url, &variables)?;
+        let redis = redis_of(url, &roots(args, &variables)?)?;
         let removed = block_on(redis.purge(&purge))?;
         let place = redis.name().to_owned();
         let removed = removed.map_err(|why| anyhow!("cannot purge {place}: {why}"))?;
@@ -106,7 +106,7 @@ impl Stores {
         };
         for store in named {
             if let Some(url) = store.to_str().filter(|text| objects::Place::is_url(text)) {
-                stores.shared.push(shared(url, variables)?);
+                stores.shared.push(shared(url, args, variables)?);
                 continue;
             }
             let shown = store.display();
@@ -124,7 +124,11 @@ impl Stores {
     }
 }
 
-fn shared(url: &str, variables: &Variables) -> Result<(objects::Place, Objects), Failure> {
+fn shared(
+    url: &str,
+    args: &PurgeArgs,
+    variables: &Variables,
+) -> Result<(objects::Place, Objects), Failure> {
     let usage = |error| Failure::new(USAGE, error);
     let place = url.parse::<objects::Place>();
     let place = place.with_context(|| format!("--store {}", url_without_secrets(url)));
@@ -134,21 +138,21 @@ fn shared(url: &str, variables: &Variables) -> Result<(objects::Place, Objects),
         &variables.http_proxy,
         &variables.no_proxy,
     );
-    let objects = open(&place, Clock::start(), &roots(variables)?, parents);
+    let objects = open(&place, Clock::start(), &roots(args, variables)?, parents);
     Ok((place, objects.map_err(usage)?))
 }
 
-fn roots(variables: &Variables) -> anyhow::Result<Roots> {
+fn roots(args: &PurgeArgs, variables: &Variables) -> anyhow::Result<Roots> {
     let roots = Roots::load(&RootSources {
         file: variables.ssl_cert_file.clone(),
         dirs: variables.ssl_cert_dir.clone(),
-        extra: Vec::new(),
+        extra: args.upstream_ca.clone(),
     });
     Ok(roots?)
 }
 
-fn redis_of(url: &str, variables: &Variables) -> Result<Redis, Failure> {
-    let redis = Redis::new(Clock::start(), url, &roots(variables)?);
+fn redis_of(url: &str, roots: &Roots) -> Result<Redis, Failure> {
+    let redis = Redis::new(Clock::start(), url, roots);
     redis.map_err(|why| Failure::new(USAGE, anyhow!("--redis {why}")))
 }
 

@@ -19,10 +19,7 @@ use crate::diagnose::rerun;
 use crate::exchange::{Hex, Target, TargetError};
 use crate::gomod::{Base, DEFAULT_HOSTS, GoProxy, GoSumDb, ProxyTarget};
 use crate::proxy::{Others, Policy, Propagation};
-use crate::recording::format::{
-    CommandSpan, FORMAT_VERSION, HAR, MANIFEST_KIND, Manifest, Open, Replayable, RunMode, State,
-    Totals,
-};
+use crate::recording::format::{CommandSpan, FORMAT_VERSION, HAR, Manifest, Open, RunMode};
 use crate::redact::{self, Redactor};
 use crate::terminal::{say, warn};
 use crate::tls;
@@ -257,12 +254,6 @@ pub(super) fn manifest(
     let settings = session.go.settings.iter().filter(|(name, _)| is_kept(name));
     let id = Hex(tls::random::<8>()).to_string();
     Manifest {
-        kind: MANIFEST_KIND.to_owned(),
-        format: FORMAT_VERSION,
-        id,
-        tool: TOOL.to_owned(),
-        state: State::Open,
-        started: wall(session.clock),
         command: redactor.argv(&args.command),
         options: redactor.argv(&rerun::options(args)),
         mode: Some(match session.mode() {
@@ -271,7 +262,6 @@ pub(super) fn manifest(
             Mode::Gateway => RunMode::Gateway,
             Mode::Transparent => RunMode::Transparent,
         }),
-        trace: session.parent.trace,
         go_env: settings
             .map(|(name, value)| (name.clone(), redactor.go_setting(name, value)))
             .collect(),
@@ -284,18 +274,11 @@ pub(super) fn manifest(
         intercepted: policy.intercepted().cloned().collect(),
         intercept_all: args.intercept_all,
         redacted: !args.no_redact,
-        wall_us: 0,
-        totals: Totals::default(),
-        replayable: Replayable::default(),
-        exit_code: None,
-        conflicts: Vec::new(),
-        direct: Vec::new(),
-        packets: None,
-        caches: None,
         span: Some(CommandSpan {
             id: session.parent.span,
             parent: session.outer_span,
         }),
+        ..Manifest::begun(TOOL, id, wall(session.clock), session.parent.trace)
     }
 }
 

@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::recording::UpstreamRecording;
-use crate::child::{GoAuth, GoFacts, Repositories};
+use crate::child::{GoAuth, GoFacts, Latest, Repositories};
 use crate::clock::Clock;
 use crate::commands::session::Variables;
+use crate::diagnose::stuck::Limits as StuckLimits;
 use crate::exchange::Hex;
 use crate::gomod::{Front, bases};
 use crate::proxy::{
@@ -24,6 +25,7 @@ use crate::proxy::{
 use crate::redact::Redactor;
 use crate::replay::Replay;
 use crate::sockets::OwnSockets;
+use crate::terminal::status::{SessionId, StatusSource};
 use crate::tls;
 use crate::upstream::{Dialer, Limits, Overrides, ParentProxies, Reach, Settings};
 
@@ -142,6 +144,23 @@ impl InProcess {
         })
     }
 
+    /// What is in flight through it, for those who look at the session `id` from outside.
+    pub(super) fn status(&self, id: &SessionId) -> StatusSource {
+        let idle = self.context.deadlines.upstream_idle;
+        StatusSource {
+            session: id.clone(),
+            live: self.context.live.clone(),
+            bases: Arc::clone(&self.context.bases),
+            limits: StuckLimits {
+                connect_us: micros(LIMITS.connect),
+                tls_us: micros(LIMITS.tls),
+                idle_us: idle.map(micros),
+                ..StuckLimits::default()
+            },
+            processes: Latest::new(self.context.clock),
+        }
+    }
+
     /// What its paths lie below.
     pub(super) fn base(&self) -> &str {
         &self.base
@@ -153,4 +172,8 @@ impl InProcess {
         drop(self.context);
         self.serving.join_all().await;
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

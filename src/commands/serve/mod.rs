@@ -1,5 +1,6 @@
 //! `modtape serve`: a module proxy that keeps what it has fetched.
 
+mod announced;
 mod config;
 mod filling;
 mod from;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::announced::Announced;
 pub(super) use self::config::Settings;
 pub(super) use self::filling::Filling;
 use self::from::Held;
@@ -41,11 +43,12 @@ use crate::files::read_small;
 use crate::gomod::{GoProxy, ProxyTarget, Separator, TEXT_LIMIT, go_words};
 use crate::proxy::Token;
 use crate::recording::MainModule;
-use crate::redact::url_without_secrets;
+use crate::redact::{Redactor, url_without_secrets};
 use crate::serve::{Certificate, Disk, Done, Files, Listening, Memory, Server, Tiers};
 use crate::telemetry::Log;
 use crate::terminal::words::{count, size};
 use crate::terminal::{say, say_always, warn};
+use crate::tls;
 
 /// Where it listens if nothing else is said; with a command, on a free port.
 const ADDRESS: SocketAddr =
@@ -130,6 +133,15 @@ async fn serve(settings: Settings, log: Log) -> Result<ExitCode, Failure> {
     let kept = format!("{}{also}", store.display());
     let token = plan.access.token.clone();
     let running = plan.start(&fixed).await?;
+    let redactor = Redactor::new(tls::random());
+    let id = announced::id_of(address, &store, redactor.argv(&args.command));
+    let (asking, of_status) = watch::channel(running.asking(&id));
+    // Who runs it in a container, for example, may have no folder for that.
+    let _announced = Announced::begin(&fixed, id.clone(), of_status)
+        .map_err(|error| {
+            tracing::info!(target: "modtape::serve", "`modtape status` does not see this server: {error:#}");
+        })
+        .ok();
     let stop = CancellationToken::new();
     // A command's own requests end with it.
     let grace = if wraps { Duration::ZERO } else { args.grace };
@@ -154,6 +166,8 @@ async fn serve(settings: Settings, log: Log) -> Result<ExitCode, Failure> {
         token,
         goproxy,
         running,
+        id,
+        asking,
         servers,
         certificates,
         log,

@@ -1,7 +1,8 @@
 //! What the tables of private modules say, and the servers that it takes.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
 
@@ -10,6 +11,7 @@ use super::gateway::{InProcess, Outgoing};
 use super::running::Fixed;
 use crate::child::go_for;
 use crate::cli::DialArgs;
+use crate::clock::Clock;
 use crate::commands::dialling;
 use crate::commands::failure::{Advise as _, Failure, USAGE};
 use crate::commands::session::Variables;
@@ -208,7 +210,12 @@ impl Rule {
                     parts.goproxy = GoProxy::parse(&proxies.goproxy);
                 }
                 parts.upstream = Upstream::new(inside.base().to_owned(), common.idle);
-                parts.users = proxies.is_judged.then(|| Users::new(fixed.clock));
+                if proxies.is_judged {
+                    let users = fixed
+                        .private
+                        .users(fixed.clock, &self.pattern, &proxies.goproxy);
+                    parts.users = Some(users);
+                }
                 Some(inside)
             }
         };
@@ -236,6 +243,9 @@ pub(super) struct Store {
     memory: u64,
     disk: u64,
     tiers: std::sync::OnceLock<Arc<Tiers>>,
+    /// What each upstream has said of its users, by pattern and URL: a reload is no reason to forget it.
+    // A std Mutex: held for a look at the map, never across an await.
+    users: Mutex<HashMap<(String, String), Arc<Users>>>,
 }
 
 impl Store {
@@ -246,7 +256,18 @@ impl Store {
             memory: memory / 8,
             disk,
             tiers: std::sync::OnceLock::new(),
+            users: Mutex::default(),
         }
+    }
+
+    /// What the upstream of a pattern has said of its users so far.
+    fn users(&self, clock: Clock, pattern: &str, upstream: &str) -> Arc<Users> {
+        let mut all = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of no server any more are forgotten.
+        all.retain(|_, users| Arc::strong_count(users) > 1);
+        let name = (pattern.to_owned(), upstream.to_owned());
+        let users = all.entry(name);
+        Arc::clone(users.or_insert_with(|| Arc::new(Users::new(clock))))
     }
 
     fn folder(&self) -> &Path {

@@ -21,9 +21,7 @@ use crate::diagnose::replayable::{Recorded, replayable};
 use crate::diagnose::rerun::{self, Rerun};
 use crate::diagnose::routes::Routes;
 use crate::exchange::{Hex, TraceId};
-use crate::recording::format::{
-    Close, Event, FORMAT_VERSION, MANIFEST_KIND, Manifest, Replayable, RunMode, State, Totals,
-};
+use crate::recording::format::{Close, Event, Manifest, RunMode, State};
 use crate::recording::manifest::write_manifest;
 use crate::recording::{
     Durability, Health, Journal, MainModule, Recorder, Recording, folder, keep_main_module, writer,
@@ -220,32 +218,14 @@ fn manifest(
         .collect();
     let goproxy = redactor.go_setting("GOPROXY", goproxy);
     go_env.insert(String::from("GOPROXY"), goproxy);
+    let id = Hex(tls::random::<8>()).to_string();
+    let started = wall_text(clock.wall_start().into()).unwrap_or_default();
     Manifest {
-        kind: MANIFEST_KIND.to_owned(),
-        format: FORMAT_VERSION,
-        id: Hex(tls::random::<8>()).to_string(),
-        tool: TOOL.to_owned(),
-        state: State::Open,
-        started: wall_text(clock.wall_start().into()).unwrap_or_default(),
         command: redactor.argv(&args.command),
-        options: Vec::new(),
         mode: Some(RunMode::Gateway),
-        trace: Hex(tls::random()),
         go_env,
         exported: Some(variables.go.keys().cloned().collect()),
         go_version: go.settings.get("GOVERSION").cloned(),
-        processors: None,
-        intercepted: Vec::new(),
-        intercept_all: false,
-        redacted: true,
-        wall_us: 0,
-        totals: Totals::default(),
-        replayable: Replayable::default(),
-        exit_code: None,
-        conflicts: Vec::new(),
-        direct: Vec::new(),
-        packets: None,
-        caches: None,
-        span: None,
+        ..Manifest::begun(TOOL, id, started, Hex(tls::random()))
     }
 }

@@ -7,14 +7,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::announced::Asking;
 use super::config::Settings;
 use super::from::Held;
-use super::running::{Fixed, Plan, RELOADED, Running};
+use super::running::{Fixed, Plan, RELOADED, Running, leads_to};
 use super::{certificate, goproxy_of};
 use crate::commands::failure::Failure;
+use crate::gomod::GoProxy;
 use crate::proxy::Token;
 use crate::serve::{Certificate, Server};
 use crate::telemetry::Log;
+use crate::terminal::status::SessionId;
 use crate::terminal::{say, say_always, warn};
 
 /// How many servers may be on their way out at once; another one ends the oldest.
@@ -33,6 +36,9 @@ pub(super) struct Current {
     /// What clients have as GOPROXY.
     pub(super) goproxy: String,
     pub(super) running: Running,
+    /// Who it is, for those who look at it from outside, and what they see in flight.
+    pub(super) id: SessionId,
+    pub(super) asking: watch::Sender<Asking>,
     pub(super) servers: watch::Sender<Arc<Server>>,
     /// Where clients speak TLS.
     pub(super) certificates: Option<watch::Sender<Arc<Certificate>>>,
@@ -88,6 +94,7 @@ impl Current {
         let running = plan.start(&self.fixed).await?;
 
         self.servers.send_replace(Arc::clone(&running.server));
+        self.asking.send_replace(running.asking(&self.id));
         let old = std::mem::replace(&mut self.running, running);
         self.retiring.add(old);
         let keeps_tls = shown.is_some() == is_tls;
@@ -122,6 +129,7 @@ impl Current {
                 );
             }
         }
+        self.tell_of_go(&next).await;
         if goproxy != self.goproxy {
             say_always(format!(
                 "clients need another GOPROXY: go env -w GOPROXY={}",
@@ -132,6 +140,29 @@ impl Current {
         self.token = token;
         self.last = Some(next);
         Ok(())
+    }
+
+    /// Says which of go's settings are others than at the start, and stay as they were: the line that a server prints for
+    /// its clients sets GOPROXY on its own machine, too.
+    async fn tell_of_go(&self, next: &Settings) {
+        let Fixed { variables, go, .. } = &self.fixed;
+        let now = variables.go_settings_of(&[]).await;
+        for name in ["GOPROXY", "GOSUMDB", "GONOSUMDB", "GOAUTH"] {
+            let is_asked_for = match name {
+                "GOPROXY" => {
+                    let list = GoProxy::parse(now.get(name));
+                    let leads_here = list.urls().any(|url| leads_to(url, self.fixed.address));
+                    next.args.upstream.is_none() && self.held.is_none() && !leads_here
+                }
+                _ => true,
+            };
+            if is_asked_for && now.get(name) != go.get(name) {
+                warn(
+                    &self.first.global,
+                    format!("go's {name} is another one now, and stays as it was until a restart"),
+                );
+            }
+        }
     }
 
     /// What clients have as GOPROXY, for a terminal or a log.

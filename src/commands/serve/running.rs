@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
+use super::announced::Asking;
 use super::config::Settings;
 use super::from::Held;
 use super::gateway::{InProcess, Outgoing};
@@ -25,6 +26,7 @@ use crate::redact::url_without_secrets;
 use crate::serve::{
     Access, Counts, Parts, Passwords, Private, Redis, Server, Shared, Tiers, Truth, Upstream,
 };
+use crate::terminal::status::SessionId;
 use crate::tls::{RootSources, Roots};
 use crate::upstream::{Overrides, ParentProxies};
 
@@ -299,6 +301,14 @@ fn stores(named: &[PathBuf]) -> anyhow::Result<(Option<PathBuf>, Option<Place>)>
 }
 
 impl Running {
+    /// The gateways through which it asks, for those who look at the session `id` from outside.
+    pub(super) fn asking(&self, id: &SessionId) -> Asking {
+        self.insides
+            .iter()
+            .map(|inside| inside.status(id))
+            .collect()
+    }
+
     /// Lets what is on its way end, until `hurry` is cancelled; then ends the rest.
     pub(super) async fn retire(self, hurry: CancellationToken) {
         let drain = tokio::time::timeout(DRAIN, self.server.drain());
@@ -341,7 +351,7 @@ fn own_address(args: &ServeArgs) -> Option<SocketAddr> {
 }
 
 /// Whether a URL leads to a server of this machine that listens there.
-fn leads_to(url: &str, own: SocketAddr) -> bool {
+pub(super) fn leads_to(url: &str, own: SocketAddr) -> bool {
     let Ok(url) = url::Url::parse(url) else {
         return false;
     };

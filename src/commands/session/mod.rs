@@ -697,6 +697,7 @@ impl Session {
             },
             traceparent: self.parent.to_string(),
             wraps: !self.command.is_empty(),
+            serves: false,
             redirected: self.redirected(),
             started_unix_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
         };

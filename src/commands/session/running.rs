@@ -50,6 +50,9 @@ pub(crate) struct Running {
     /// True if it wraps a command: other terminals prefer a recorder without one.
     #[serde(default)]
     pub(crate) wraps: bool,
+    /// True if it is a module proxy, which records nothing: only `modtape status` asks it.
+    #[serde(default)]
+    pub(crate) serves: bool,
     /// What the kernel redirects clients to, with `--mode transparent`.
     #[serde(default)]
     pub(crate) redirected: Option<Redirected>,
@@ -217,6 +220,7 @@ pub(crate) fn find(
     suits: impl Fn(&Running) -> bool,
 ) -> anyhow::Result<Running> {
     let mut running = all(&folder()?)?;
+    running.retain(|it| !it.serves);
     running.sort_by_key(|it| (suits(it), !it.wraps, it.started_unix_us));
     if let Some(wanted) = recording {
         let known: Vec<_> = running

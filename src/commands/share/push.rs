@@ -65,10 +65,12 @@ pub(in crate::commands) fn run(args: &PushArgs, global: &Global) -> Result<ExitC
     ProcessLimits::now().raise_descriptors();
     let stop = Stop::listen()?;
     let pushing = async {
-        tokio::select! {
+        let pushed = tokio::select! {
             pushed = push(&remote, &recording, args.force, global) => pushed,
             () = stop.heard() => Err(anyhow!("stopped")),
-        }
+        };
+        remote.objects.close().await;
+        pushed
     };
     let pushed = match (block_on(pushing)?, stop.code()) {
         (Err(_), Some(code)) => {

@@ -163,7 +163,7 @@ impl Disk {
             return Err(Flaw::Damaged("its body has another length"));
         }
         let digest = digest_of(&body, head.bytes).map_err(Flaw::Unread)?;
-        if hex(&digest) != head.sha256 {
+        if hex(digest) != head.sha256 {
             return Err(Flaw::Damaged("its body is another one"));
         }
         let content = Content::File(Arc::new(body), head.bytes);

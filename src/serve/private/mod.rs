@@ -5,9 +5,11 @@ mod git;
 mod users;
 
 use std::cmp::Reverse;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
+use tokio::task::JoinSet;
 
 pub(super) use self::git::{Body, Found};
 
@@ -25,6 +27,9 @@ pub(crate) struct Private {
     /// The most specific one first.
     areas: Vec<Area>,
 }
+
+/// Boxed, since a server closes those of its private modules.
+pub(super) type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The modules of one pattern.
 #[derive(Debug)]
@@ -79,11 +84,17 @@ impl Private {
         }
     }
 
-    /// Ends what is on its way.
-    pub(super) async fn close(&self) {
-        for area in &self.areas {
-            Box::pin(area.server.close()).await;
-        }
+    /// Ends what is on its way, of all patterns at once: each may take seconds.
+    pub(super) fn close(&self) -> Closing {
+        let servers = self.areas.iter().map(|area| Arc::clone(&area.server));
+        let servers: Vec<_> = servers.collect();
+        Box::pin(async move {
+            let mut closing = JoinSet::new();
+            for server in servers {
+                closing.spawn(async move { server.close().await });
+            }
+            closing.join_all().await;
+        })
     }
 }
 

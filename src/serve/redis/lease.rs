@@ -8,12 +8,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use redis::{Script, ScriptInvocation};
 
 use super::{LARGEST, MINUTE, Redis, key, milliseconds, value};
 use crate::clock::Clock;
 use crate::exchange::Hex;
 use crate::serve::answer::{Answer, FRESH};
+use crate::serve::failure::Failure;
 use crate::serve::item::Item;
 use crate::tls;
 
@@ -29,16 +31,30 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long is waited before one looks again: at first, and at most.
 const STEPS: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(200));
 
+/// How long those who have waited hear of a failure: each looks several times a second.
+const FAILED: Duration = Duration::from_secs(2);
+
+/// The longest text of a failure that is told, bytes.
+const FAILED_BYTES: usize = 4096;
+
 /// How long the number of the last holder is remembered: longer than anybody who fetches is away and comes back.
 const REMEMBERED: Duration = Duration::from_secs(86_400);
 
-/// Gives a lease and its number; or 0 if another one holds it, -1 if nobody needs it, -2 if nobody is to wait. Then
-/// the value of the answer, if it is newer than the first argument.
+/// Gives a lease and its number; or 0 if another one holds it, -1 if nobody needs it, -2 if nobody is to wait, -3 if the
+/// one that was waited for (the last argument is 1) has failed. Then the value of the answer, if it is newer than the
+/// first argument, or why it failed. Whoever comes later does not hear of a failure.
 static TAKE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local at = redis.call('HGET', KEYS[1], 'at')
         if at and (tonumber(at) or 0) > tonumber(ARGV[1]) then
             return {-1, redis.call('HGET', KEYS[1], 'value')}
+        end
+        local held = redis.call('GET', KEYS[2])
+        if held and string.sub(held, 1, 7) == 'failed ' then
+            if ARGV[5] == '1' then
+                return {-3, held}
+            end
+            redis.call('DEL', KEYS[2])
         end
         if redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then
             local number = redis.call('INCR', KEYS[4])
@@ -90,6 +106,17 @@ static EACH: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// Tells those who wait why there is no answer.
+static FAIL: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('GET', KEYS[1]) == ARGV[1] then
+            redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+            return 1
+        end
+        return 0",
+    )
+});
+
 /// Keeps an answer of the one with the last number.
 static PUT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
@@ -110,6 +137,8 @@ pub(in crate::serve) enum Turn {
     Answered(Answer),
     /// It was elsewhere.
     Found(Answer),
+    /// The one that was waited for has none, for this reason.
+    Failed(Failure),
     /// Fetch it: with a number, so that others can have it, or without, if Redis is away.
     Fetch(Option<Lease>),
 }
@@ -131,6 +160,8 @@ enum Taken {
     Answer(Option<Answer>),
     /// Another one holds it.
     Held,
+    /// Another one held it, and has no answer.
+    Failed(Failure),
     /// Everybody fetches for himself.
     Each,
 }
@@ -149,7 +180,7 @@ impl Redis {
         let mut step = STEPS.0;
         let mut has_waited = false;
         while clock.now() < end {
-            match self.take(item).await {
+            match self.take(item, has_waited).await {
                 None => return Turn::Fetch(None),
                 Some(Taken::Each) => {
                     return match elsewhere().await {
@@ -169,6 +200,7 @@ impl Redis {
                     }
                     return Turn::Fetch(Some(lease));
                 }
+                Some(Taken::Failed(failure)) => return Turn::Failed(failure),
                 Some(Taken::Held) => {}
             }
             has_waited = true;
@@ -179,7 +211,7 @@ impl Redis {
     }
 
     /// Takes the lease of an item; `None` if Redis is away.
-    async fn take(self: &Arc<Self>, item: &Item) -> Option<Taken> {
+    async fn take(self: &Arc<Self>, item: &Item, has_waited: bool) -> Option<Taken> {
         let path = item.path();
         let now = Clock::wall_now().duration_since(std::time::UNIX_EPOCH);
         let since = milliseconds(now.unwrap_or_default().saturating_sub(FRESH));
@@ -191,8 +223,14 @@ impl Redis {
         take.arg(since)
             .arg(&token)
             .arg(milliseconds(TERM))
-            .arg(milliseconds(REMEMBERED));
+            .arg(milliseconds(REMEMBERED))
+            .arg(u8::from(has_waited));
         let (number, value): (i64, Option<Vec<u8>>) = self.call(&take).await?;
+        if number == -3 {
+            // Whatever else stands there is no reason to wait.
+            let failure = value.as_deref().and_then(failure_of);
+            return Some(failure.map_or(Taken::Each, Taken::Failed));
+        }
         if let Some(value) = value {
             return Some(Taken::Answer(self.read(path, value)));
         }
@@ -271,6 +309,14 @@ impl Lease {
         }
     }
 
+    /// Those who wait hear why there is no answer, and do not ask upstream one after the other.
+    pub(in crate::serve) async fn fail(&self, failure: &Failure) {
+        if let Some(mut fail) = self.with_token(&FAIL) {
+            fail.arg(text_of(failure)).arg(milliseconds(FAILED));
+            let _: Option<u64> = self.redis.call(&fail).await;
+        }
+    }
+
     /// Lets the next one have it.
     pub(in crate::serve) async fn release(&self) {
         if let Some(release) = self.with_token(&RELEASE) {
@@ -283,5 +329,62 @@ impl Lease {
         let mut call = script.key(key("lease", &self.path));
         call.arg(token);
         Some(call)
+    }
+}
+
+/// `failed STATUS`, then its lines.
+fn text_of(failure: &Failure) -> String {
+    let mut text = format!("failed {}", failure.status.as_u16());
+    for line in failure.lines.iter() {
+        if text.len() + line.len() > FAILED_BYTES {
+            break;
+        }
+        text.push('\n');
+        text.push_str(line);
+    }
+    text
+}
+
+/// The same read; `None` if it is something else.
+fn failure_of(text: &[u8]) -> Option<Failure> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (status, lines) = text.strip_prefix("failed ")?.split_once('\n')?;
+    let status = match status {
+        "502" => StatusCode::BAD_GATEWAY,
+        "504" => StatusCode::GATEWAY_TIMEOUT,
+        _ => return None,
+    };
+    let is_plain = lines.chars().all(|c| c == '\n' || !c.is_control());
+    (is_plain && lines.len() <= FAILED_BYTES).then(|| Failure {
+        status,
+        lines: lines.lines().map(str::to_owned).collect(),
+        challenges: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_as_it_was() {
+        let both = [
+            Failure::timeout("a is slow"),
+            Failure::bad_gateway("b: 500"),
+        ];
+        let failure = Failure::of_all(&both);
+        let told = failure_of(text_of(&failure).as_bytes()).expect("it is one");
+        assert_eq!((told.status, &told.lines), (failure.status, &failure.lines));
+        let long = Failure::bad_gateway("x".repeat(2 * FAILED_BYTES));
+        for text in [
+            "",
+            "failed ",
+            "failed 200\nx",
+            "failed 502",
+            "failed 502\n\x1b[2J",
+            &text_of(&long),
+        ] {
+            assert!(failure_of(text.as_bytes()).is_none(), "{text}");
+        }
     }
 }

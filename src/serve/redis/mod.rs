@@ -76,15 +76,9 @@ pub(crate) struct Redis {
 /// The connection that is used.
 #[derive(Clone)]
 struct Link {
+    /// From 1 on.
     number: u64,
     connection: MultiplexedConnection,
-}
-
-/// A command on its way: a connection on which one fails, or is given up, is not used again.
-struct Use<'a> {
-    redis: &'a Redis,
-    link: Link,
-    is_over: bool,
 }
 
 impl fmt::Debug for Redis {
@@ -177,40 +171,51 @@ impl Redis {
 
     /// Runs a script, if Redis is there. A key that is used for something else is garbage, and no fault of the server's.
     async fn call<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Option<T> {
+        // The number of the connection, once there is one.
+        let used = AtomicU64::new(0);
         let done = self.guard.run(async {
-            let mut used = self.connected().await?;
-            let done = script.invoke_async(&mut used.link.connection).await;
-            match done {
-                Ok(done) => {
-                    used.is_over = true;
-                    Ok(Some(done))
-                }
+            let mut link = self.connected().await?;
+            used.store(link.number, Ordering::Relaxed);
+            match script.invoke_async(&mut link.connection).await {
+                Ok(done) => Ok(Some(done)),
                 Err(error) if is_of_a_key(&error) => {
-                    used.is_over = true;
                     self.garbage(&error.to_string());
                     Ok(None)
                 }
                 Err(error) => Err(error),
             }
         });
-        done.await?
+        let done = done.await;
+        // It failed, or was silent. Whoever gives up before that, since its client has left, says nothing of it.
+        if done.is_none() {
+            self.lose(used.into_inner());
+        }
+        done?
     }
 
-    async fn connected(&self) -> RedisResult<Use<'_>> {
+    async fn connected(&self) -> RedisResult<Link> {
         if let Some(link) = self.link().clone() {
-            return Ok(Use::new(self, link));
+            return Ok(link);
         }
         let _only = self.connecting.lock().await;
         // Another one may have been faster.
         if let Some(link) = self.link().clone() {
-            return Ok(Use::new(self, link));
+            return Ok(link);
         }
         let link = Link {
-            number: self.made.fetch_add(1, Ordering::Relaxed),
+            number: self.made.fetch_add(1, Ordering::Relaxed) + 1,
             connection: self.connect(LIMIT).await?,
         };
         *self.link() = Some(link.clone());
-        Ok(Use::new(self, link))
+        Ok(link)
+    }
+
+    /// A connection on which a command failed is not used again.
+    fn lose(&self, number: u64) {
+        let mut link = self.link();
+        if link.as_ref().is_some_and(|link| link.number == number) {
+            *link = None;
+        }
     }
 
     /// A connection of its own. Whoever uses it bounds how long.
@@ -225,31 +230,6 @@ impl Redis {
 
     fn link(&self) -> MutexGuard<'_, Option<Link>> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<'a> Use<'a> {
-    fn new(redis: &'a Redis, link: Link) -> Self {
-        Self {
-            redis,
-            link,
-            is_over: false,
-        }
-    }
-}
-
-impl Drop for Use<'_> {
-    fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
-        let mut link = self.redis.link();
-        if link
-            .as_ref()
-            .is_some_and(|link| link.number == self.link.number)
-        {
-            *link = None;
-        }
     }
 }
 

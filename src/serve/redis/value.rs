@@ -41,7 +41,7 @@ pub(super) fn encode(path: &str, answer: &Answer, body: &Bytes) -> Option<Vec<u8
         status: answer.status.as_u16(),
         at: milliseconds(answer),
         proof: answer.proof.clone(),
-        sha256: hex(&Sha256::digest(body)),
+        sha256: hex(Sha256::digest(body)),
     };
     let mut value = serde_json::to_vec(&head).ok()?;
     value.push(b'\n');
@@ -72,7 +72,7 @@ pub(super) fn decode(path: &str, value: Vec<u8>) -> Result<Answer, &'static str>
         )
     };
     let body = value.slice(end + 1..);
-    if hex(&Sha256::digest(&body)) != head.sha256 {
+    if hex(Sha256::digest(&body)) != head.sha256 {
         return Err("its body is another one");
     }
     Ok(Answer {

@@ -318,6 +318,9 @@ fn while_the_private_upstream_is_away_those_whom_it_took_have_what_is_kept() {
     let [zip, go_mod] = ["zip", "mod"].map(|kind| format!("{MODULE}/@v/v1.3.2.{kind}"));
     assert_eq!(serving.get_as("ada", &zip).status, 200);
     assert_eq!(serving.get_as("carol", &go_mod).status, 200);
+    // A reload is no reason to forget whom it took.
+    serving.modtape.signal(Signal::HUP);
+    serving.modtape.wait_for_stderr("read again");
     origin.clear_rules();
     origin.add_rule(Rule::host("athens.corp.example").status(503));
     // Of this very item it has taken carol's request; ada's for another one of the module.

@@ -190,6 +190,84 @@ fn a_reload_takes_what_it_can_says_what_it_cannot_and_cuts_nobody_off() {
 }
 
 #[test]
+fn a_reload_says_which_of_gos_settings_are_others_now() {
+    let (origin, sandbox) = (origins(), Sandbox::new());
+    configure(&sandbox, &origin, "");
+    let goenv = sandbox.join("goenv");
+    fs::write(&goenv, "GOPROXY=https://a.example\n").expect("our own folder");
+    let mut command = sandbox.modtape(["serve", "--config", "modtape.toml", "--store", "store"]);
+    command
+        .args(["--listen", "127.0.0.1:0"])
+        .current_dir(sandbox.path());
+    command.env("GOENV", &goenv);
+    command.env_remove("GOPROXY").env_remove("GOSUMDB");
+    let serving = Serving::told(Spawned::start(command));
+    assert_eq!(serving.get(LIST).text(), "v1.0.0\n");
+    // What the server has printed is no other upstream.
+    let own = format!("GOPROXY=http://{},direct\n", serving.address);
+    fs::write(&goenv, own).expect("our own folder");
+    serving.modtape.signal(Signal::HUP);
+    let told = serving.modtape.wait_for_stderr("read again");
+    assert!(!told.contains("another one now"), "{told}");
+    fs::write(&goenv, "GOPROXY=https://b.example\nGOSUMDB=off\n").expect("our own folder");
+    serving.modtape.signal(Signal::HUP);
+    for name in ["GOPROXY", "GOSUMDB"] {
+        let told = format!("go's {name} is another one now, and stays as it was until a restart");
+        serving.modtape.wait_for_stderr(&told);
+    }
+    assert_eq!(serving.get("/a.example/y/@v/list").text(), "v1.0.0\n");
+    serving.end();
+}
+
+#[test]
+fn status_lists_a_server_and_what_it_waits_for() {
+    let sandbox = Sandbox::new();
+    let silent = Rule::suffix(LIST).silent();
+    let origin = Origin::builder(Content::default()).rule(silent).start();
+    let serving = Serving::start(&sandbox, &origin, "https://a.example", &[]);
+    let address = serving.address;
+    let status = |words: &[&str]| {
+        let mut status = sandbox.modtape(["status"]);
+        status.args(words);
+        run(status, super::LIMIT)
+    };
+    let json = |output: &Output| -> serde_json::Value {
+        serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {output:?}"))
+    };
+    let idle = json(&status(&["--json"]).expect_success());
+    assert_eq!((&idle["verb"], &idle["done"]), (&"serve".into(), &0.into()));
+    assert_eq!(idle["recording"], address.to_string());
+    assert_eq!(
+        idle["in_flight"].as_array().map(Vec::len),
+        Some(0),
+        "{idle}"
+    );
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| get(address, LIST));
+        origin.wait_for(|log| !log.requests.is_empty(), LIMIT);
+        let busy = json(&status(&["--json"]).expect_success());
+        assert_eq!(busy["in_flight"][0]["host"], "a.example", "{busy}");
+        // A reload changes whom to ask, and neither what is on its way nor who is seen.
+        serving.modtape.signal(Signal::HUP);
+        serving.modtape.wait_for_stderr("read again");
+        let text = status(&[]).expect_success().stdout;
+        assert!(
+            text.contains("  serving ") && text.contains("store"),
+            "{text}"
+        );
+        // No other command takes it for a recorder.
+        let env = run(sandbox.modtape(["env"]), LIMIT);
+        assert!(env.stderr.contains("no recorder is running"), "{env:?}");
+        serving.modtape.signal(Signal::TERM);
+        serving.modtape.signal(Signal::TERM);
+        let _ = asked.join();
+    });
+    serving.modtape.end();
+    let none = status(&[]);
+    assert!(none.stderr.contains("nothing is recorded"), "{none:?}");
+}
+
+#[test]
 fn tables_of_private_modules_are_reloaded_too() {
     let (origin, sandbox) = (origins(), Sandbox::new());
     let with_table = |upstream: &str| {
