@@ -254,6 +254,7 @@ fn prometheus_answers_the_queries_of_the_page_with_what_is_on_record() {
         f64::from(u32::try_from(asked).expect("few")),
     );
     prometheus.wait_for("modtape_in_flight_requests", 0.0);
+    prometheus.wait_for("modtape_upstream_connections", 0.0);
     let queries = queries();
     let answers: Vec<_> = queries
         .iter()
@@ -455,6 +456,88 @@ fn a_handshake_that_fails_is_counted_on_its_side() {
         told => Err(format!("{told} failures")),
     });
     running.end();
+}
+
+#[test]
+fn what_goes_on_is_counted_while_scrapers_that_ask_nothing_hold_nobody_up() {
+    let sandbox = Sandbox::new();
+    let list = (
+        (HOST, "/a.example/@v/list"),
+        (200, "text/plain", "v1.0.0\n"),
+    );
+    let origin = Origin::start(Content::files([list]));
+    origin.add_rule(Rule::suffix("/silent.example/@v/list").silent());
+    let (running, proxy, root, metrics) = recorder(&sandbox, &origin);
+    let mut client = sandbox.modtape(["fetch"]);
+    client.arg(format!("https://{HOST}/silent.example/@v/list"));
+    client
+        .env("HTTPS_PROXY", format!("http://{proxy}"))
+        .env("SSL_CERT_FILE", &root);
+    let waiting = Spawned::start(client);
+    origin.wait_for(|log| log.requests.len() == 1, LIMIT);
+    let text = get(metrics, "/metrics", "").1;
+    for line in [
+        "modtape_in_flight_requests 1\n",
+        "modtape_upstream_connections{state=\"open\"} 1\n",
+        "modtape_body_bytes_total{direction=\"response\"} 0\n",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
+    // More than are served at once.
+    let silent: Vec<_> = (0..10).map(|_| TcpStream::connect(metrics)).collect();
+    fetch(&sandbox, proxy, &root, &["/a.example/@v/list"]).expect_success();
+    drop(silent);
+    drop(waiting);
+    let aborted =
+        "modtape_requests_total{host=\"proxy.golang.org\",kind=\"list\",outcome=\"aborted\"} 1\n";
+    until(|| {
+        let text = get(metrics, "/metrics", "").1;
+        let is_over = text.contains(aborted) && text.contains("modtape_in_flight_requests 0\n");
+        let is_over = is_over && text.contains("{state=\"open\"} 0\n");
+        is_over.then_some(()).ok_or(text)
+    });
+    running.end().expect_success();
+}
+
+#[test]
+fn a_gateway_counts_the_requests_that_it_sends() {
+    let sandbox = Sandbox::new();
+    let list = (
+        (HOST, "/a.example/@v/list"),
+        (200, "text/plain", "v1.0.0\n"),
+    );
+    let origin = Origin::start(Content::files([list]));
+    let everywhere = format!("::{}", origin.addr());
+    let mut command = sandbox.modtape(["record", "-o", "one", "--mode", "gateway"]);
+    command.args(["--connect-to", &everywhere, "--metrics", ":0"]);
+    command.arg("--upstream-ca").arg(origin.root_pem_path());
+    let script = "echo \"#goproxy=$GOPROXY#ready\"; exec cat >/dev/null";
+    command.args(["--", "/bin/sh", "-c", script]);
+    command.env("GOPROXY", format!("https://{HOST}"));
+    let running = Spawned::start(command);
+    let said = running.wait_for_stdout("#ready");
+    let base = said
+        .split("#goproxy=")
+        .nth(1)
+        .and_then(|rest| rest.split(['#', ',']).next());
+    let base = base
+        .and_then(|base| base.strip_prefix("http://"))
+        .expect("a URL");
+    let (address, path) = base.split_once('/').expect("a path");
+    let metrics = told(&running);
+    let address = address.parse().expect("an address");
+    for asked in ["a.example/@v/list", "b.example/@v/list"] {
+        get(address, &format!("/{path}/{asked}"), "");
+    }
+    let text = get(metrics, "/metrics", "").1;
+    for outcome in ["ok", "error"] {
+        let line = format!(
+            "modtape_requests_total{{host=\"{HOST}\",kind=\"list\",outcome=\"{outcome}\"}} 1\n"
+        );
+        assert!(text.contains(&line), "{line}{text}");
+    }
+    check(&text);
+    running.end().expect_success();
 }
 
 #[test]
