@@ -48,7 +48,9 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn metrics(text: &str) -> Result<SocketAddr, String> {
     match text.strip_prefix(':').map(str::parse) {
         Some(Ok(port)) => Ok((Ipv4Addr::LOCALHOST, port).into()),
-        _ => listen(text),
+        _ => listen(text).map_err(|_| {
+            String::from("expected an IP address, or a port on loopback: 127.0.0.1:9464 or :9464")
+        }),
     }
 }
 

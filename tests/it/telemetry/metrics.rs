@@ -561,6 +561,41 @@ fn a_replay_counts_what_it_lacks() {
 }
 
 #[test]
+fn an_address_is_one_of_this_machine_or_an_error() {
+    let sandbox = Sandbox::new();
+    let record = |address: &str| {
+        let mut command = sandbox.modtape(["record", "--metrics", address]);
+        command.args(["--", "/bin/sh", "-c", "echo started"]);
+        run(command, LIMIT)
+    };
+    for address in ["nowhere", "example.com:9464", ":99999", ":", ""] {
+        let output = record(address);
+        let (code, said) = (output.status.code(), &output.stderr);
+        assert_eq!(
+            (code, output.stdout.as_str()),
+            (Some(125), ""),
+            "{address}: {said}"
+        );
+        assert!(
+            said.contains("127.0.0.1:9464 or :9464"),
+            "{address}: {said}"
+        );
+    }
+    for (address, told) in [
+        ("127.0.0.1", "modtape: metrics on http://127.0.0.1:"),
+        ("127.0.0.1:0", "modtape: metrics on http://127.0.0.1:"),
+        (
+            "0.0.0.0",
+            "/metrics, for anyone who reaches it: host names and numbers, no secrets\n",
+        ),
+    ] {
+        let output = record(address).expect_success();
+        assert!(output.stderr.contains(told), "{address}: {}", output.stderr);
+        assert_eq!(output.stderr.contains("for anyone"), address == "0.0.0.0");
+    }
+}
+
+#[test]
 fn an_address_in_use_is_an_error_before_the_command_starts() {
     let sandbox = Sandbox::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
