@@ -538,6 +538,9 @@ pub(crate) struct ServeArgs {
     /// How long requests in flight may take to end after a signal
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) grace: Duration,
+    /// Where metrics are.
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
     /// Where it fetches.
     #[command(flatten)]
     pub(crate) dial: DialArgs,

@@ -4,9 +4,11 @@
 //! Files named by a `.mod` are small, and so are the lookups and tiles that their proofs need. Nothing is fetched of
 //! modules that are private.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
@@ -24,15 +26,37 @@ const WAITING: usize = 20_000;
 /// Items that are remembered as fetched ahead: an older one would be fetched again, if it were not kept.
 const REMEMBERED: u64 = 100_000;
 
+/// What nobody has asked for within that time was fetched in vain.
+const IN_VAIN: Duration = Duration::from_secs(3600);
+
 /// Fetches ahead of those who ask.
 #[derive(Debug)]
 pub(super) struct Ahead {
     places: Semaphore,
     waiting: AtomicUsize,
+}
+
+/// What was fetched ahead, by whichever server of this process.
+#[derive(Debug)]
+pub(super) struct Prefetched {
+    /// All of it.
+    pub(super) made: Files,
+    /// What was asked for later.
+    pub(super) used: Files,
+    /// What was not asked for in time.
+    wasted: Arc<Files>,
     /// Whether anything was fetched so far.
     has_begun: AtomicBool,
     // A std Mutex: held for an operation on the item, never across an await.
     items: Cache<Arc<str>, Arc<Mutex<Use>>>,
+}
+
+/// A number of files.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    pub(super) files: AtomicU64,
+    /// Their bytes.
+    pub(super) bytes: AtomicU64,
 }
 
 /// What became of an item that is fetched ahead.
@@ -48,8 +72,6 @@ impl Ahead {
         Self {
             places: Semaphore::new(AT_ONCE),
             waiting: AtomicUsize::new(0),
-            has_begun: AtomicBool::new(false),
-            items: Cache::new(REMEMBERED),
         }
     }
 
@@ -82,11 +104,12 @@ impl Ahead {
         if ahead.waiting.load(Ordering::Relaxed) >= WAITING {
             return;
         }
-        let entry = ahead.items.entry(item.path().into());
+        let known = &server.counts.ahead;
+        let entry = known.items.entry(item.path().into());
         if !entry.or_default().is_fresh() {
             return;
         }
-        ahead.has_begun.store(true, Ordering::Relaxed);
+        known.has_begun.store(true, Ordering::Relaxed);
         ahead.waiting.fetch_add(1, Ordering::Relaxed);
         let own = Arc::clone(server);
         server.spawn(async move {
@@ -102,7 +125,7 @@ impl Ahead {
             let path = item.path().to_owned();
             if server.is_busy() {
                 // Clients wait for what they have asked for.
-                ahead.items.invalidate(&*path);
+                server.counts.ahead.items.invalidate(&*path);
                 return;
             }
             let bytes = match server.obtain(item).await {
@@ -115,15 +138,11 @@ impl Ahead {
             };
             match bytes {
                 Some(bytes) => {
-                    server.counts.ahead.fetch_add(1, Ordering::Relaxed);
-                    server
-                        .counts
-                        .ahead_bytes
-                        .fetch_add(bytes, Ordering::Relaxed);
+                    server.counts.ahead.made.add(bytes);
                     Self::note(&server, &path, |item| item.bytes = Some(bytes));
                 }
                 // It may be asked for again.
-                None => ahead.items.invalidate(&*path),
+                None => server.counts.ahead.items.invalidate(&*path),
             }
         });
     }
@@ -140,22 +159,129 @@ impl Ahead {
 
     /// Notes something of an item, and counts it once it is of use.
     fn note(server: &Server, path: &str, change: impl FnOnce(&mut Use)) {
-        let Some(ahead) = &server.ahead else {
-            return;
+        if server.ahead.is_some() {
+            server.counts.ahead.note(path, change);
+        }
+    }
+}
+
+impl Default for Prefetched {
+    fn default() -> Self {
+        Self::new(IN_VAIN)
+    }
+}
+
+impl Prefetched {
+    /// With so much time for somebody to ask for an item.
+    fn new(in_vain: Duration) -> Self {
+        let wasted = Arc::<Files>::default();
+        let counted = Arc::clone(&wasted);
+        let forgotten = move |_: Arc<Arc<str>>, item: Arc<Mutex<Use>>, cause: RemovalCause| {
+            let item = *of(&item);
+            if let Some(bytes) = item.bytes
+                && !item.is_asked_for
+                && cause.was_evicted()
+            {
+                counted.add(bytes);
+            }
         };
-        if !ahead.has_begun.load(Ordering::Relaxed) {
+        let items = Cache::builder()
+            .max_capacity(REMEMBERED)
+            .time_to_live(in_vain)
+            .eviction_listener(forgotten);
+        Self {
+            made: Files::default(),
+            used: Files::default(),
+            wasted,
+            has_begun: AtomicBool::new(false),
+            items: items.build(),
+        }
+    }
+
+    /// What was fetched and not asked for in time.
+    pub(super) fn wasted(&self) -> &Files {
+        self.items.run_pending_tasks();
+        &self.wasted
+    }
+
+    fn note(&self, path: &str, change: impl FnOnce(&mut Use)) {
+        if !self.has_begun.load(Ordering::Relaxed) {
             return;
         }
-        let Some(item) = ahead.items.get(path) else {
+        let Some(item) = self.items.get(path) else {
             return;
         };
-        let mut item = item.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut item = of(&item);
         let of_use = |item: &Use| item.bytes.filter(|_| item.is_asked_for);
         let was = of_use(&item);
         change(&mut item);
         if let (None, Some(bytes)) = (was, of_use(&item)) {
-            server.counts.used.fetch_add(1, Ordering::Relaxed);
-            server.counts.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.used.add(bytes);
         }
+    }
+}
+
+impl Files {
+    fn add(&self, bytes: u64) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+fn of(item: &Mutex<Use>) -> MutexGuard<'_, Use> {
+    item.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefetched() -> Prefetched {
+        let known = Prefetched::default();
+        known.has_begun.store(true, Ordering::Relaxed);
+        for path in ["used", "unused", "never fetched"] {
+            let _ = known.items.entry(path.into()).or_default();
+        }
+        for path in ["used", "unused"] {
+            known.note(path, |item| item.bytes = Some(100));
+        }
+        known
+    }
+
+    #[test]
+    fn what_is_asked_for_is_used_once() {
+        let known = prefetched();
+        for _ in 0..2 {
+            known.note("used", |item| item.is_asked_for = true);
+            known.note("unknown", |item| item.is_asked_for = true);
+        }
+        let used = [&known.used.files, &known.used.bytes].map(|it| it.load(Ordering::Relaxed));
+        assert_eq!(used, [1, 100]);
+        assert_eq!(known.wasted().files.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_in_time_is_wasted() {
+        // In no time.
+        let known = Prefetched::new(Duration::from_nanos(1));
+        let fetched = Use {
+            bytes: Some(100),
+            is_asked_for: false,
+        };
+        let asked_for = Use {
+            is_asked_for: true,
+            ..fetched
+        };
+        let items = [
+            ("it", fetched),
+            ("asked for", asked_for),
+            ("none", Use::default()),
+        ];
+        for (path, item) in items {
+            known.items.insert(path.into(), Arc::new(Mutex::new(item)));
+        }
+        let wasted = known.wasted();
+        let wasted = [&wasted.files, &wasted.bytes].map(|it| it.load(Ordering::Relaxed));
+        assert_eq!(wasted, [1, 100]);
     }
 }

@@ -20,6 +20,7 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -78,8 +79,27 @@ pub(crate) struct Disk {
     answers: Arc<Verified<Arc<Seen>>>,
     /// Large bodies, by digest.
     bodies: Arc<Verified<()>>,
+    held: Arc<Held>,
     /// Whether nothing is to be changed: no use is noted, nothing removed, and nothing kept.
     only_looks: bool,
+}
+
+/// What the folder holds: as of the last look through it, and what this process has changed since. What other
+/// processes change is seen with the next look.
+#[derive(Debug, Default)]
+struct Held {
+    was_looked_through: AtomicBool,
+    /// Of the disk, folders included. What was removed while the folder was looked through may make it negative.
+    bytes: AtomicI64,
+    /// Answers.
+    entries: AtomicI64,
+}
+
+impl Held {
+    fn change(&self, bytes: i64, entries: i64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.entries.fetch_add(entries, Ordering::Relaxed);
+    }
 }
 
 /// What was found.
@@ -124,6 +144,7 @@ impl Disk {
             root: root.into(),
             answers: Arc::new(Verified::new(ANSWERS)),
             bodies: Arc::new(Verified::new(BODIES)),
+            held: Arc::default(),
             only_looks: false,
         }
     }
@@ -147,6 +168,14 @@ impl Disk {
         }
     }
 
+    /// How many bytes of the disk are taken, and how many answers there are; `None` until [`make_room`](Self::make_room)
+    /// has looked through the folder for the first time.
+    pub(super) fn held(&self) -> Option<(u64, u64)> {
+        let number = |held: &AtomicI64| u64::try_from(held.load(Ordering::Relaxed)).unwrap_or(0);
+        let is_known = self.held.was_looked_through.load(Ordering::Relaxed);
+        is_known.then(|| (number(&self.held.bytes), number(&self.held.entries)))
+    }
+
     /// A file for a body that is being written.
     pub(super) fn begin(&self) -> io::Result<NamedTempFile> {
         NamedTempFile::new_in(self.root.join("tmp"))
@@ -154,10 +183,14 @@ impl Disk {
 
     /// Drops one answer.
     pub(super) fn forget(&self, path: &str) -> io::Result<()> {
-        match fs::remove_file(self.answer_file(path)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let file = self.answer_file(path);
+        let bytes = space_of(&file);
+        match fs::remove_file(file) {
+            Ok(()) => self.held.change(-bytes, -1),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     /// The answer to a path; `None` if there is none. A damaged one is removed, and an error.
@@ -168,7 +201,7 @@ impl Disk {
             && error.kind() == io::ErrorKind::InvalidData
             && !self.only_looks
         {
-            drop(fs::remove_file(self.answer_file(path)));
+            drop(self.forget(path));
         }
         Ok(read?.map(|found| {
             if found.is_used_anew {
@@ -334,13 +367,26 @@ impl Disk {
     /// A body is whole on the disk before an answer names it.
     fn keep_body(&self, file: NamedTempFile, sha256: &str) -> io::Result<()> {
         file.as_file().sync_data()?;
-        persist(file, &self.body_file(sha256))
+        self.put_in_place(file, &self.body_file(sha256))?;
+        Ok(())
+    }
+
+    /// Gives a file its name; says whether it is the first that has it.
+    fn put_in_place(&self, file: NamedTempFile, to: &Path) -> io::Result<bool> {
+        let before = space_of(to);
+        let after = file.as_file().metadata().map_or(0, |it| signed(space(&it)));
+        persist(file, to)?;
+        self.held.change(after - before, 0);
+        Ok(before == 0)
     }
 
     fn put_head(&self, path: &str, head: &Head, inline: &[u8]) -> io::Result<()> {
         let mut file = self.begin()?;
         file.write_all(&head.kept(inline)?)?;
-        persist(file, &self.answer_file(path))
+        if self.put_in_place(file, &self.answer_file(path))? {
+            self.held.change(0, 1);
+        }
+        Ok(())
     }
 
     /// `path` is an item's, which has no element of dots and is short enough for a file.
@@ -383,8 +429,9 @@ impl Disk {
     /// Removes what was not used for longest, until all files and folders take `most` bytes of the disk or less. Returns
     /// how many bytes there are then, and how many files were removed.
     pub(super) fn make_room(&self, most: u64) -> io::Result<(u64, u64)> {
-        let (mut files, mut all) = (Vec::new(), 0);
-        let mut folders = vec![self.root.join("answers"), self.root.join("bodies")];
+        let (mut files, mut all, mut answers) = (Vec::new(), 0, 0);
+        let bodies = self.root.join("bodies");
+        let mut folders = vec![self.root.join("answers"), bodies.clone()];
         while let Some(folder) = folders.pop() {
             // Another process may have removed what is not there.
             let Ok(entries) = fs::read_dir(folder) else {
@@ -400,8 +447,12 @@ impl Disk {
                         folders.push(entry.path());
                     }
                     // The largest tree head guards against a log that shrinks.
-                    false if entry.path().ends_with("latest") => {}
-                    false => files.push((metadata.modified()?, space(&metadata), entry.path())),
+                    false if entry.path().ends_with("latest") => answers += 1,
+                    false => {
+                        let path = entry.path();
+                        answers += i64::from(!path.starts_with(&bodies));
+                        files.push((metadata.modified()?, space(&metadata), path));
+                    }
                 }
             }
         }
@@ -416,13 +467,19 @@ impl Disk {
                     break;
                 }
                 match fs::remove_file(&path) {
-                    Ok(()) => removed += 1,
+                    Ok(()) => {
+                        removed += 1;
+                        answers -= i64::from(!path.starts_with(&bodies));
+                    }
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(error),
                 }
                 all = all.saturating_sub(bytes + self.remove_empty(&path));
             }
         }
+        self.held.bytes.store(signed(all), Ordering::Relaxed);
+        self.held.entries.store(answers, Ordering::Relaxed);
+        self.held.was_looked_through.store(true, Ordering::Relaxed);
         Ok((all, removed))
     }
 
@@ -465,8 +522,9 @@ impl Disk {
     /// Removes an answer and its body: how large that was, or `None` if there is no such answer.
     fn remove(&self, answer: &Path) -> io::Result<Option<u64>> {
         let head = head_of(answer);
+        let bytes = space_of(answer);
         match fs::remove_file(answer) {
-            Ok(()) => {}
+            Ok(()) => self.held.change(-bytes, -1),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         }
@@ -474,9 +532,12 @@ impl Disk {
             && !head.is_inline()
         {
             self.bodies.remove(&head.sha256);
-            match fs::remove_file(self.body_file(&head.sha256)) {
+            let body = self.body_file(&head.sha256);
+            let bytes = space_of(&body);
+            match fs::remove_file(&body) {
+                Ok(()) => self.held.change(-bytes, 0),
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+                Err(_) => {}
             }
         }
         Ok(Some(head.map_or(0, |head| head.bytes)))
@@ -689,6 +750,15 @@ fn space(metadata: &Metadata) -> u64 {
     metadata.len().max(metadata.blocks() * 512)
 }
 
+/// The same of a file; 0 if there is none.
+fn space_of(file: &Path) -> i64 {
+    fs::symlink_metadata(file).map_or(0, |it| signed(space(&it)))
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 /// Gives a file its name; its folder is made if need be.
 fn persist(mut file: NamedTempFile, to: &Path) -> io::Result<()> {
     // Another process that makes room may remove an empty folder at this moment.
@@ -782,6 +852,7 @@ mod tests {
         );
         let (bytes, removed) = disk.make_room(80_000).expect("our own folder");
         assert!(bytes <= 80_000 && removed > 2, "{bytes} {removed}");
+        assert_eq!(disk.held(), Some((bytes, 10 - removed)));
         let is_there = |number: u64| {
             let path = format!("a.b/c/@v/v1.0.{number}.mod");
             disk.get(&path).expect("it is read").is_some()
@@ -794,6 +865,43 @@ mod tests {
         let (bytes, _) = disk.make_room(0).expect("our own folder");
         assert_eq!(bytes, 0);
         assert!(!disk.root.join("answers/a.b").exists());
+    }
+
+    #[test]
+    fn what_is_held_is_what_a_look_would_find() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(folder.path()).expect("it opens");
+        let put = |number: u32, bytes: usize| {
+            let (answer, body) = answer(&vec![7; bytes]);
+            let path = format!("a.b/c/@v/v1.0.{number}.mod");
+            disk.put(&path, &answer, &body).expect("it is kept");
+        };
+        put(0, 100);
+        assert_eq!(disk.held(), None);
+        let look = || disk.make_room(u64::MAX).expect("our own folder").0;
+        look();
+        // The folders are there.
+        for (number, bytes) in [
+            (1, 10_000),
+            (2, 300_000),
+            (1, 20_000),
+            (0, 50),
+            (2, 300_000),
+        ] {
+            put(number, bytes);
+        }
+        let held = disk.held().expect("it was looked through");
+        assert_eq!(held.1, 3);
+        let bodies = 2 * space(&fs::metadata(folder.path()).expect("it is there"));
+        let found = look();
+        assert!(held.0.abs_diff(found) <= bodies, "{held:?} {found}");
+        disk.forget("a.b/c/@v/v1.0.1.mod").expect("our own folder");
+        let purge = "a.b/c@v1.0.2".parse().expect("a purge");
+        disk.purge(&purge).expect("our own folder");
+        let held = disk.held().expect("it was looked through");
+        assert_eq!(held.1, 1);
+        let found = look();
+        assert!(held.0.abs_diff(found) <= 2 * bodies, "{held:?} {found}");
     }
 
     #[test]

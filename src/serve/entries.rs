@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,13 +13,14 @@ use hyper::body::Incoming;
 use tokio::sync::OnceCell;
 
 use super::breaker::Breaker;
+use super::counts::{Attempt, Attempts, Counts, Outcome};
 use super::failure::Failure;
 use super::item::Item;
 use super::upstream::{Upstream, said};
 use crate::clock::{Clock, Timestamp};
 use crate::diagnose::rules::tells_of_failure;
 use crate::exchange::chain;
-use crate::gomod::{GoProxy, ProxyTarget, Separator, TEXT_LIMIT};
+use crate::gomod::{Base, GoProxy, ProxyTarget, Separator, TEXT_LIMIT};
 use crate::redact::url_without_secrets;
 
 /// How long all attempts at an answer's head may take together.
@@ -51,6 +53,10 @@ struct Entry {
     place: usize,
     /// Its URL, without secrets.
     shown: String,
+    /// Its host, with the port where that is not the scheme's own: its name in metrics.
+    host: String,
+    /// What came of the requests to that host.
+    attempts: Arc<Attempts>,
     /// What stands behind it.
     separator: Option<Separator>,
     /// For requests for modules.
@@ -70,11 +76,11 @@ const LEAST: Duration = Duration::from_secs(1);
 /// What came of asking.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// The entry has a zip, which comes.
+    /// The entry has a zip, which comes. Whoever takes it says what it was.
     Zip(Response<Incoming>),
     /// The tree that stands in for the entries has a zip of so many bytes.
     File(File, u64),
-    /// The entry has a text, which is whole.
+    /// The entry has a text, which is whole. Whoever takes it says whether it was right.
     Text(Bytes),
     /// No entry has it: the status and the words of the last one.
     Absent(StatusCode, String),
@@ -84,8 +90,8 @@ pub(super) enum Asked {
 
 /// What one entry said.
 enum Said {
-    Zip(Response<Incoming>),
-    Text(Bytes),
+    Zip(Response<Incoming>, Attempt),
+    Text(Bytes, Attempt),
     Absent(StatusCode, String),
     /// No usable answer; the next entry may have one.
     Nothing(Failure),
@@ -95,12 +101,20 @@ enum Said {
 
 impl Entries {
     /// The module proxies of a list; none, if nobody is to be asked.
-    pub(super) fn new(goproxy: &GoProxy, upstream: Upstream, clock: Clock) -> Self {
+    pub(super) fn new(
+        goproxy: &GoProxy,
+        upstream: Upstream,
+        clock: Clock,
+        counts: &Counts,
+    ) -> Self {
         let entries = goproxy.entries.iter().enumerate();
+        let host = |url: &str| Base::of(url).map(|base| base.host).unwrap_or_default();
         let entries = entries.filter_map(|(place, entry)| match &entry.target {
             ProxyTarget::Url(url) => Some(Entry {
                 place,
                 shown: url_without_secrets(url),
+                attempts: counts.attempts(&host(url)),
+                host: host(url),
                 separator: entry.separator,
                 modules: Breaker::default(),
                 database: Breaker::default(),
@@ -127,16 +141,27 @@ impl Entries {
             again: 0,
             failures: Vec::new(),
             absent: None,
+            judged: None,
         }
+    }
+
+    /// The host of each entry, and whether it is left alone at the moment, for modules or for the checksum database.
+    pub(super) fn breakers(&self) -> impl Iterator<Item = (&str, bool)> {
+        let entries = self.entries.iter();
+        entries.map(|entry| {
+            let is_open = entry.modules.is_open() || entry.database.is_open();
+            (entry.host.as_str(), is_open)
+        })
     }
 
     /// Has the gateway find out who answers for the checksum database, once for each entry.
     async fn find_database(&self, entry: &Entry, database: &str) -> Result<(), Failure> {
         let ask = || async {
             let path = format!("sumdb/{database}/supported");
-            let asked = self.upstream.ask(Method::GET, entry.place, &path, None);
-            let response = asked.await?;
+            let asked = self.ask(Method::GET, entry, &path, None);
+            let (response, attempt) = asked.await?;
             let status = response.status();
+            attempt.ended(Outcome::of_status(status));
             let _ = said(response).await;
             match status {
                 StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::GONE => Ok(()),
@@ -170,15 +195,21 @@ impl Entries {
             found.map_err(Missed::Head)?;
         }
         let response = self.request(Method::GET, entry, item).await;
-        let response = response.map_err(|failure| match failure.status {
+        let (response, attempt) = response.map_err(|failure| match failure.status {
             // The gateway asks nobody for that.
             StatusCode::BAD_REQUEST => Missed::Unaskable(failure),
             _ => Missed::Head(failure),
         })?;
         if response.status() == StatusCode::OK && !item.is_zip() {
-            return text(item, response.into_body()).await.map(Came::Text);
+            return match text(item, response.into_body()).await {
+                Ok(text) => Ok(Came::Text(text, attempt)),
+                Err(failure) => {
+                    attempt.ended(Outcome::Aborted);
+                    Err(Missed::Text(failure))
+                }
+            };
         }
-        Ok(Came::Response(response))
+        Ok(Came::Response(response, attempt))
     }
 
     async fn request(
@@ -186,12 +217,32 @@ impl Entries {
         method: Method,
         entry: &Entry,
         item: &Item,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<(Response<Incoming>, Attempt), Failure> {
         let authorization = item.asker().and_then(|asker| asker.authorization.as_ref());
-        let asked = self
-            .upstream
-            .ask(method, entry.place, item.path(), authorization);
-        asked.await
+        self.ask(method, entry, item.path(), authorization).await
+    }
+
+    /// Sends one request to an entry. Without an answer it is counted already.
+    async fn ask(
+        &self,
+        method: Method,
+        entry: &Entry,
+        path: &str,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<(Response<Incoming>, Attempt), Failure> {
+        let attempt = Attempt::begin(&entry.attempts);
+        let asked = self.upstream.ask(method, entry.place, path, authorization);
+        match asked.await {
+            Ok(response) => Ok((response, attempt)),
+            Err(failure) => {
+                match failure.status {
+                    StatusCode::BAD_REQUEST => attempt.was_none(),
+                    StatusCode::GATEWAY_TIMEOUT => attempt.ended(Outcome::Timeout),
+                    _ => attempt.ended(Outcome::Failed),
+                }
+                Err(failure)
+            }
+        }
     }
 
     /// Whether the first entry has an item for whoever asks, as far as HEAD tells: servers that do not take HEAD say
@@ -204,7 +255,11 @@ impl Entries {
             return false;
         }
         let asked = tokio::time::timeout(SHARE, self.request(Method::HEAD, entry, item)).await;
-        matches!(asked, Ok(Ok(response)) if response.status() == StatusCode::OK)
+        let Ok(Ok((response, attempt))) = asked else {
+            return false;
+        };
+        attempt.ended(Outcome::of_status(response.status()));
+        response.status() == StatusCode::OK
     }
 
     async fn ask_entry(&self, entry: &Entry, item: &Item) -> Said {
@@ -215,11 +270,11 @@ impl Entries {
         }
         let mut again = 0;
         loop {
-            let response = match self.attempt(entry, item).await {
-                Ok(Came::Response(response)) => response,
-                Ok(Came::Text(text)) => {
+            let (response, attempt) = match self.attempt(entry, item).await {
+                Ok(Came::Response(response, attempt)) => (response, attempt),
+                Ok(Came::Text(text, attempt)) => {
                     breaker.answered();
-                    return Said::Text(text);
+                    return Said::Text(text, attempt);
                 }
                 // What was silent once is not waited for again.
                 Err(Missed::Head(failure))
@@ -239,12 +294,14 @@ impl Entries {
             breaker.answered();
             let status = response.status();
             match status {
-                StatusCode::OK => return Said::Zip(response),
+                StatusCode::OK => return Said::Zip(response, attempt),
                 StatusCode::NOT_FOUND | StatusCode::GONE => {
                     let text = said(response).await;
                     if !tells_of_failure(&text) {
+                        attempt.ended(Outcome::Absent);
                         return Said::Absent(status, text);
                     }
+                    attempt.ended(Outcome::Error);
                     let why = format!(
                         "{} says {status}, but its text tells of a failure",
                         entry.shown
@@ -254,7 +311,7 @@ impl Entries {
                         first_line(&text)
                     )));
                 }
-                _ => {}
+                _ => attempt.ended(Outcome::Error),
             }
             let pause = retry_after(&response);
             let challenges = challenges(&response);
@@ -307,6 +364,8 @@ pub(super) struct Asking<'a> {
     failures: Vec<Failure>,
     /// What the last one said that does not have it.
     absent: Option<(StatusCode, String)>,
+    /// The request whose answer whoever asks holds against what it should be.
+    judged: Option<Attempt>,
 }
 
 impl Asking<'_> {
@@ -333,8 +392,14 @@ impl Asking<'_> {
                     .gave_no_answer(entry, self.item, Failure::timeout(why))
             });
             match said {
-                Said::Zip(response) => return Asked::Zip(response),
-                Said::Text(text) => return Asked::Text(text),
+                Said::Zip(response, attempt) => {
+                    self.judged = Some(attempt);
+                    return Asked::Zip(response);
+                }
+                Said::Text(text, attempt) => {
+                    self.judged = Some(attempt);
+                    return Asked::Text(text);
+                }
                 Said::Absent(status, text) => self.absent = Some((status, text)),
                 Said::Nothing(failure) => self.failures.push(failure),
                 Said::Refused(failure) => {
@@ -359,6 +424,7 @@ impl Asking<'_> {
     /// What the last entry sent broke off after a silence: it is asked again, unless it was given up for that, or has
     /// had its chances.
     pub(super) fn broke_off(&mut self, failure: Failure, silence: Duration) {
+        self.judge(Outcome::Aborted);
         self.deadline = None;
         if self.entries.upstream.is_given_up(silence) || self.again == AGAIN {
             self.failures.push(failure);
@@ -370,16 +436,28 @@ impl Asking<'_> {
 
     /// What the last entry sent is not what was asked for: another one may have it.
     pub(super) fn was_wrong(&mut self, failure: Failure) {
+        self.judge(Outcome::Wrong);
         self.failures.push(failure);
+    }
+
+    /// What the last entry sent was whole, and what was asked for.
+    pub(super) fn was_right(&mut self) {
+        self.judge(Outcome::Ok);
+    }
+
+    fn judge(&mut self, outcome: Outcome) {
+        if let Some(attempt) = self.judged.take() {
+            attempt.ended(outcome);
+        }
     }
 }
 
 /// What comes of one attempt.
 enum Came {
     /// A text, whole.
-    Text(Bytes),
+    Text(Bytes, Attempt),
     /// A zip that comes, or what is no answer.
-    Response(Response<Incoming>),
+    Response(Response<Incoming>, Attempt),
 }
 
 /// Why an attempt came to nothing.
@@ -402,13 +480,13 @@ impl Entry {
 }
 
 /// Reads a text.
-async fn text(item: &Item, body: Incoming) -> Result<Bytes, Missed> {
+async fn text(item: &Item, body: Incoming) -> Result<Bytes, Failure> {
     let limit = usize::try_from(TEXT_LIMIT).unwrap_or(usize::MAX);
     let text = Limited::new(body, limit).collect().await;
     let text = text.map_err(|error| {
         let error: &(dyn std::error::Error + 'static) = &*error;
         let why = format!("{} broke off: {}", item.path(), chain(error));
-        Missed::Text(Failure::bad_gateway(why))
+        Failure::bad_gateway(why)
     })?;
     // Not a part of what hyper has read, which would be kept with it.
     Ok(Bytes::copy_from_slice(&text.to_bytes()))

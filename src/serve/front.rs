@@ -17,6 +17,7 @@ use super::clients::network;
 use super::failure::Failure;
 use super::gzip;
 use super::item::{Item, Life};
+use super::measured::{Measure, Measured};
 use super::request_log::{Line, Logged};
 use super::server::{Obtained, Server, Source};
 use crate::clock::Clock;
@@ -47,19 +48,26 @@ pub(super) async fn respond<B>(
     server: Arc<Server>,
     client: SocketAddr,
     request: Request<B>,
-) -> Result<Response<Logged>, Infallible> {
+) -> Result<Response<Measured>, Infallible> {
     // Whoever closes the server waits for it.
     let _underway = server.underway();
     let is_head = request.method() == Method::HEAD;
     let began = server.clock.now();
     let mut line = Line::begin(&server.ids, server.clock, client, &request);
     let (path, has_token) = server.access.without_token(request.uri().path());
+    let is_of_ours = matches!(path, "/" | "/healthz" | "/readyz");
+    // Who asks whether it runs is no client.
+    let mut measure = match is_of_ours {
+        true => None,
+        false => Measure::begin(&server.counts, server.clock, began),
+    };
+    let mut kind = Kind::Other;
     let admitted = match path {
-        "/" | "/healthz" | "/readyz" => Ok(Some(Admitted::default())),
+        _ if is_of_ours => Ok(Some(Admitted::default())),
         _ => server.access.admits(has_token, request.headers()).await,
     };
     let mut response = match &admitted {
-        Ok(Some(admitted)) => answer(&server, client, &request, path, admitted).await,
+        Ok(Some(admitted)) => answer(&server, client, &request, path, admitted, &mut kind).await,
         Ok(None) => not_admitted(&server),
         Err(Busy) => {
             let why = "more passwords wait to be verified than it can: try again in a moment";
@@ -92,7 +100,12 @@ pub(super) async fn respond<B>(
     if is_head {
         *response.body_mut() = Sent::bytes(Bytes::new());
     }
-    Ok(response.map(|body| Logged::new(body, line)))
+    if let Some(measure) = &mut measure {
+        measure.kind = kind;
+        measure.span = line.as_ref().map(|line| line.own);
+    }
+    let status = response.status();
+    Ok(response.map(|sent| Measured::new(Logged::new(sent, line), status, measure)))
 }
 
 /// What is said to those who show neither the token nor a password that is right.
@@ -119,12 +132,14 @@ fn timing(tier: &str, micros: u64) -> String {
     format!("{what};desc={tier};dur={ms}.{rest:03}")
 }
 
+/// Also says which kind of thing is asked for.
 async fn answer<B>(
     server: &Arc<Server>,
     client: SocketAddr,
     request: &Request<B>,
     path: &str,
     admitted: &Admitted,
+    asked: &mut Kind,
 ) -> Response<Sent> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = said(
@@ -175,6 +190,7 @@ async fn answer<B>(
         && let Some(head) = server.truth.latest_head(server, database).await
     {
         let source = Source::Tier(head.1);
+        server.counts.answered(source);
         let kind = Described {
             content_type: "text/plain; charset=utf-8",
             life: Life::Mutable,
@@ -188,6 +204,7 @@ async fn answer<B>(
         // Not 404, which would send go on to the next entry of its list.
         Err(why) => return said(StatusCode::BAD_REQUEST, &why.to_string()),
     };
+    *asked = item.kind();
     if item.kind() == Kind::SumdbSupported {
         let name = item.route.sumdb.as_deref().unwrap_or_default();
         return match server.relays(name) {

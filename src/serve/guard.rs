@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -18,6 +19,8 @@ pub(crate) struct Guard {
     /// How long one job may take.
     limit: Duration,
     breaker: Breaker,
+    /// Jobs that failed, or took too long.
+    failures: AtomicU64,
     /// Threads at once; a job that is given up keeps its own until it is over.
     places: Arc<Semaphore>,
 }
@@ -36,6 +39,7 @@ impl Guard {
             name: name.into(),
             limit,
             breaker: Breaker::default(),
+            failures: AtomicU64::new(0),
             places: Arc::new(Semaphore::new(at_once)),
         }
     }
@@ -67,6 +71,7 @@ impl Guard {
             Ok(Err(why)) => why.to_string(),
             Err(_) => format!("it takes longer than {} s", limit.as_secs_f32()),
         };
+        self.blame();
         if self.breaker.failed(self.clock.now()) {
             tracing::warn!(target: "modtape::serve", "{} is left out: {why}", self.name);
         }
@@ -102,6 +107,16 @@ impl Guard {
             }
         })
         .await
+    }
+
+    /// Counts a failure that leaves it in use, such as an answer that is damaged.
+    pub(crate) fn blame(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Jobs that failed so far, or took too long.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// Whether it is left out.
@@ -140,5 +155,8 @@ mod tests {
         assert_eq!(guard.run_blocking(|| Ok::<_, String>(7)).await, Some(7));
         assert_eq!(guard.run_blocking(|| Err::<u8, _>("full")).await, None);
         assert!(guard.is_left_out());
+        // What is not tried is no failure.
+        assert_eq!(guard.run_blocking(|| Err::<u8, _>("full")).await, None);
+        assert_eq!(guard.failures(), 1);
     }
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use moka::notification::RemovalCause;
 use moka::sync::Cache;
 
 use super::answer::{Answer, Content};
 use super::purge::Purge;
+use super::tiers::Stock;
 use crate::clock::Clock;
 
 /// What an entry takes beside its body and its name, bytes: 256, measured with a million small ones, and the line of the
@@ -22,8 +24,10 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
     cache: Cache<Arc<str>, Arc<Entry>>,
-    /// Nothing fits.
-    is_off: bool,
+    /// Answers that made room.
+    evictions: Arc<AtomicU64>,
+    /// Bytes that fit; with none nothing is kept.
+    most: u64,
 }
 
 #[derive(Debug)]
@@ -41,15 +45,35 @@ impl Memory {
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
             u32::try_from(bytes + path.len() + OVERHEAD).unwrap_or(u32::MAX)
         };
+        let evictions = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&evictions);
+        let removed = move |_: Arc<Arc<str>>, _: Arc<Entry>, cause: RemovalCause| {
+            if cause.was_evicted() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let cache = Cache::builder().max_capacity(bytes).weigher(weigh);
         Self {
-            cache: Cache::builder().max_capacity(bytes).weigher(weigh).build(),
-            is_off: bytes == 0,
+            cache: cache.eviction_listener(removed).build(),
+            evictions,
+            most: bytes,
+        }
+    }
+
+    /// What it holds, and what has made room so far.
+    pub(super) fn stock(&self) -> Stock {
+        self.cache.run_pending_tasks();
+        Stock {
+            bytes: self.cache.weighted_size(),
+            entries: self.cache.entry_count(),
+            most: self.most,
+            evictions: self.evictions.load(Ordering::Relaxed),
         }
     }
 
     /// An answer, and whether this is its first use within an hour.
     pub(super) fn get(&self, path: &str, now: SystemTime) -> Option<(Answer, bool)> {
-        if self.is_off {
+        if self.most == 0 {
             return None;
         }
         let entry = self.cache.get(path)?;
@@ -66,7 +90,7 @@ impl Memory {
     /// Keeps it, if it is small. The disk has it as used now.
     pub(super) fn put(&self, path: &str, answer: &Answer) {
         match &answer.content {
-            _ if self.is_off => {}
+            _ if self.most == 0 => {}
             Content::Bytes(bytes) if bytes.len() as u64 <= LARGEST => {
                 let entry = Entry {
                     answer: answer.clone(),
@@ -102,6 +126,26 @@ mod tests {
 
     use super::super::answer::Proof;
     use super::*;
+
+    #[test]
+    fn what_makes_room_is_counted() {
+        let memory = Memory::new(10_000);
+        let answer = Answer {
+            status: StatusCode::OK,
+            content: Content::Bytes(vec![0; 1000].into()),
+            at: UNIX_EPOCH,
+            proof: Proof::Form,
+        };
+        for number in 0..20 {
+            memory.put(&format!("a.b/c/@v/v1.{number}.0.mod"), &answer);
+        }
+        // Not one that is dropped, or replaced.
+        memory.put("a.b/c/@v/v1.0.0.mod", &answer);
+        memory.forget("a.b/c/@v/v1.0.0.mod");
+        let stock = memory.stock();
+        assert!(stock.bytes <= 10_000 && stock.entries > 2, "{stock:?}");
+        assert!((12..=20).contains(&stock.evictions), "{stock:?}");
+    }
 
     #[test]
     fn the_first_use_within_an_hour_is_to_be_noted() {

@@ -50,7 +50,8 @@ fn trace_of(fields: &HeaderMap) -> Option<TraceId> {
 pub(super) struct Line {
     clock: Clock,
     began: Timestamp,
-    own: TraceParent,
+    /// The request's span.
+    pub(super) own: TraceParent,
     client: SocketAddr,
     method: Method,
     /// `None` if the client was not admitted: a path may begin with what was a token yesterday.

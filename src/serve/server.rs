@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +16,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::access::Access;
 use super::ahead::Ahead;
 use super::answer::{Age, Answer, Content, Proof};
+use super::counts::{Attempt, Counts, Outcome, REPOSITORIES};
 use super::entries::{Asked, Entries};
 use super::failure::Failure;
 use super::fetch::{Flight, Flights, Pilot};
@@ -116,60 +116,6 @@ pub(crate) struct Parts {
     pub(crate) access: Access,
 }
 
-/// What was done so far.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    hits: AtomicU64,
-    joined: AtomicU64,
-    misses: AtomicU64,
-    requests: AtomicU64,
-    bytes: AtomicU64,
-    pub(super) ahead: AtomicU64,
-    pub(super) used: AtomicU64,
-    pub(super) ahead_bytes: AtomicU64,
-    pub(super) used_bytes: AtomicU64,
-}
-
-/// The same, at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Done {
-    /// Clients' requests that were answered from a tier.
-    pub(crate) hits: u64,
-    /// Clients' requests that waited for what was on its way.
-    pub(crate) joined: u64,
-    /// Clients' requests for which upstream was asked.
-    pub(crate) misses: u64,
-    /// Files that came from upstream.
-    pub(crate) requests: u64,
-    /// Bytes of these.
-    pub(crate) bytes: u64,
-    /// Those that were fetched before anybody asked for them.
-    pub(crate) ahead: u64,
-    /// Those of them that somebody asked for later.
-    pub(crate) used: u64,
-    /// Bytes of those that were fetched before anybody asked for them.
-    pub(crate) ahead_bytes: u64,
-    /// Bytes of those of them that somebody asked for later.
-    pub(crate) used_bytes: u64,
-}
-
-impl Counts {
-    pub(crate) fn now(&self) -> Done {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Done {
-            hits: read(&self.hits),
-            joined: read(&self.joined),
-            misses: read(&self.misses),
-            requests: read(&self.requests),
-            bytes: read(&self.bytes),
-            ahead: read(&self.ahead),
-            used: read(&self.used),
-            ahead_bytes: read(&self.ahead_bytes),
-            used_bytes: read(&self.used_bytes),
-        }
-    }
-}
-
 /// Why what an entry sent is not taken.
 pub(super) enum Flaw {
     /// It is not whole; and how long nothing had come before.
@@ -231,7 +177,7 @@ impl Server {
             truth: parts.truth,
             ahead: parts.is_ahead.then(Ahead::new),
             access: parts.access,
-            entries: Entries::new(&parts.goproxy, parts.upstream, parts.clock),
+            entries: Entries::new(&parts.goproxy, parts.upstream, parts.clock, &parts.counts),
             tree: parts.tree,
             git: parts.git,
             private: parts.private,
@@ -286,6 +232,14 @@ impl Server {
         self.private.close().await;
     }
 
+    /// Tells each host that an entry of a list has, and whether the entry is left alone at the moment.
+    pub(super) fn each_breaker(&self, tell: &mut dyn FnMut(&str, bool)) {
+        for (host, is_open) in self.entries.breakers() {
+            tell(host, is_open);
+        }
+        self.private.each_breaker(tell);
+    }
+
     /// Whether requests to that checksum database are answered here.
     pub(super) fn relays(&self, database: &str) -> bool {
         let tree = self.tree.as_ref();
@@ -309,12 +263,7 @@ impl Server {
             Obtained::Growing(following) => following.source,
             Obtained::Failed(_) => Source::Miss,
         };
-        let count = match source {
-            Source::Tier(_) | Source::Stale => &self.counts.hits,
-            Source::Joined => &self.counts.joined,
-            Source::Miss => &self.counts.misses,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
+        self.counts.answered(source);
         obtained
     }
 
@@ -460,8 +409,12 @@ impl Server {
         if self.entries.tells_by_head(item).await {
             return kept;
         }
-        match self.entries.asking(item).next().await {
-            Asked::Zip(_) | Asked::File(..) | Asked::Text(_) => kept,
+        let mut asking = self.entries.asking(item);
+        match asking.next().await {
+            Asked::Zip(_) | Asked::File(..) | Asked::Text(_) => {
+                asking.was_right();
+                kept
+            }
             Asked::Absent(status, text) => {
                 Obtained::Whole(Answer::absent(status, text), Source::Miss)
             }
@@ -688,14 +641,20 @@ impl Server {
                 }
             };
             match came {
-                Ok(answer) => break Ok(answer),
+                Ok(answer) => {
+                    asking.was_right();
+                    break Ok(answer);
+                }
                 // A file is what it is.
                 Err(Flaw::BrokeOff(failure, _) | Flaw::Wrong(failure)) if self.tree.is_some() => {
                     break Err(failure);
                 }
                 Err(Flaw::BrokeOff(failure, silence)) => asking.broke_off(failure, silence),
                 Err(Flaw::Wrong(failure)) => asking.was_wrong(failure),
-                Err(Flaw::Ours(failure)) => break Err(failure),
+                Err(Flaw::Ours(failure)) => {
+                    asking.was_right();
+                    break Err(failure);
+                }
             }
         };
         let came = match &end {
@@ -712,7 +671,17 @@ impl Server {
             let why = "more modules wait for their repositories than can: try again in a moment";
             return pilot.ends(Err(Failure::overloaded(why)));
         };
-        let files = match git.ask(item).await {
+        let attempt = Attempt::begin(&self.counts.attempts(REPOSITORIES));
+        let found = git.ask(item).await;
+        attempt.ended(match &found {
+            Found::Files(_) => Outcome::Ok,
+            Found::Absent(..) => Outcome::Absent,
+            Found::Failed(failure) if failure.status == StatusCode::GATEWAY_TIMEOUT => {
+                Outcome::Timeout
+            }
+            Found::Failed(_) => Outcome::Failed,
+        });
+        let files = match found {
             Found::Files(files) => files,
             Found::Absent(status, text) => {
                 let answer = Answer::absent(status, text);
@@ -795,7 +764,7 @@ impl Server {
         text: Bytes,
         pilot: &Pilot,
     ) -> Result<Answer, Failure> {
-        self.fetched(text.len() as u64);
+        self.counts.fetched(text.len() as u64);
         if item.kind() == Kind::Mod && self.ahead.is_some() && self.truth.is_public(item.module()) {
             Ahead::follow(self, &text);
         }
@@ -840,11 +809,6 @@ impl Server {
             }
             Verdict::Unread(why) => Err(Failure::bad_gateway(format!("{path}: {why}"))),
         }
-    }
-
-    pub(super) fn fetched(&self, bytes: u64) {
-        self.counts.requests.fetch_add(1, Ordering::Relaxed);
-        self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// A zip is kept for ever: what a command that downloads asks beside it, too.

@@ -138,6 +138,11 @@ impl Shared {
         !self.writes.is_left_out()
     }
 
+    /// Requests to it that failed so far or took too long, and answers that were damaged.
+    pub(super) fn failures(&self) -> u64 {
+        self.reads.failures() + self.writes.failures()
+    }
+
     /// The answer to a path, but for a large body.
     pub(super) async fn get(&self, path: &str) -> Option<Found> {
         let key = answer_key(path);
@@ -349,6 +354,7 @@ impl Shared {
 
     /// Says that an object is damaged, and remembers to replace it.
     fn is_damaged(&self, key: &str, why: &str) {
+        self.reads.blame();
         tracing::warn!(target: "modtape::serve", "the shared store: {key} is damaged: {why}");
         self.remember(key);
     }

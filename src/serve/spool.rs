@@ -183,7 +183,7 @@ pub(super) async fn fetch(
             pilot.grows(Growing { file, length }, spool.released);
         }
     }
-    server.fetched(at);
+    server.counts.fetched(at);
     if length.is_some_and(|length| length != at) {
         let why = format!("it ended after {at} bytes");
         return Err(Flaw::BrokeOff(failed(&why), Duration::ZERO));

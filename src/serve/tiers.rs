@@ -87,6 +87,28 @@ pub(super) struct TierState {
     pub(super) is_needed: bool,
 }
 
+/// What a bounded tier holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stock {
+    /// Of memory or of the disk.
+    pub(super) bytes: u64,
+    /// Answers.
+    pub(super) entries: u64,
+    /// Bytes that it may have.
+    pub(super) most: u64,
+    /// What has made room since the process began: answers of memory, files of the disk.
+    pub(super) evictions: u64,
+}
+
+/// How a tier fares that can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Faults {
+    /// Whether it is used at the moment.
+    pub(super) is_used: bool,
+    /// What has failed since the process began.
+    pub(super) failures: u64,
+}
+
 /// All tiers. What one cannot do is said once, and the build goes on.
 #[derive(Debug)]
 pub(crate) struct Tiers {
@@ -109,6 +131,8 @@ pub(crate) struct Tiers {
     most: u64,
     /// Bytes that were written since the disk was last looked through.
     written: AtomicU64,
+    /// Files of the disk that made room.
+    evictions: Arc<AtomicU64>,
 }
 
 impl Tiers {
@@ -128,6 +152,7 @@ impl Tiers {
             most,
             // It is looked through with the first answer.
             written: AtomicU64::new(most),
+            evictions: Arc::default(),
         }
     }
 
@@ -323,15 +348,25 @@ impl Tiers {
         if self.written.swap(0, Ordering::Relaxed) < self.most / 20 {
             return;
         }
+        self.make_room();
+    }
+
+    /// Looks through the disk, unless somebody does.
+    pub(crate) fn make_room(&self) {
         let Ok(alone) = Arc::clone(&self.making_room).try_acquire_owned() else {
             return;
         };
         let (disk, most) = (self.disk.clone(), self.most);
+        let evictions = Arc::clone(&self.evictions);
         tokio::task::spawn_blocking(move || {
             let _alone = alone;
             match disk.make_room(most) {
                 Ok((_, 0)) => {}
                 Ok((bytes, removed)) => {
+                    // A disk that may have nothing keeps nothing: what came is not crowded out.
+                    if most > 0 {
+                        evictions.fetch_add(removed, Ordering::Relaxed);
+                    }
                     tracing::info!(target: "modtape::serve", bytes, removed, "made room in the store");
                 }
                 Err(error) => {
@@ -441,6 +476,36 @@ impl Tiers {
         self.read(move |disk| disk.wider_tile(&folder, least)).await
     }
 
+    /// What memory holds.
+    pub(super) fn memory_stock(&self) -> Stock {
+        self.memory.stock()
+    }
+
+    /// What the disk holds; `None` until it was looked through for the first time.
+    pub(super) fn disk_stock(&self) -> Option<Stock> {
+        let (bytes, entries) = self.disk.held()?;
+        Some(Stock {
+            bytes,
+            entries,
+            most: self.most,
+            evictions: self.evictions.load(Ordering::Relaxed),
+        })
+    }
+
+    /// The tiers that can fail. Unlike [`states`](Self::states) this tries nothing.
+    pub(super) fn faults(&self) -> Vec<(Tier, Faults)> {
+        let disk = Faults {
+            is_used: !self.reads.is_left_out() && !self.writes.is_left_out(),
+            failures: self.reads.failures() + self.writes.failures(),
+        };
+        let shared = self.shared.as_ref().map(|shared| Faults {
+            is_used: shared.is_read() && shared.is_written(),
+            failures: shared.failures(),
+        });
+        let shared = shared.map(|faults| (Tier::Store, faults));
+        [(Tier::Disk, disk)].into_iter().chain(shared).collect()
+    }
+
     /// Each tier that can fail, and whether it is used at the moment.
     pub(super) async fn states(&self) -> Vec<TierState> {
         // A folder that was not written to for long is tried.
@@ -479,11 +544,15 @@ impl Tiers {
         let job = move || match job(&disk) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 tracing::warn!(target: "modtape::serve", "the store: {error}");
-                Ok(None)
+                Ok(Err(()))
             }
-            done => done,
+            done => done.map(Ok),
         };
-        self.reads.run_blocking_within(limit, job).await?
+        let read = self.reads.run_blocking_within(limit, job).await?;
+        read.unwrap_or_else(|()| {
+            self.reads.blame();
+            None
+        })
     }
 
     /// Writes to the disk.

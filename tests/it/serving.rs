@@ -5,6 +5,7 @@ mod builds;
 mod cache;
 mod caching;
 mod from;
+pub(crate) mod metrics;
 mod operating;
 mod private;
 mod purges;

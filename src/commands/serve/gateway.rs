@@ -25,6 +25,7 @@ use crate::proxy::{
 use crate::redact::Redactor;
 use crate::replay::Replay;
 use crate::sockets::OwnSockets;
+use crate::telemetry::metrics::Metrics;
 use crate::terminal::status::{SessionId, StatusSource};
 use crate::tls;
 use crate::upstream::{Dialer, Limits, Overrides, ParentProxies, Reach, Settings};
@@ -53,6 +54,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) replay: Option<Arc<Replay>>,
     /// Where what is asked is recorded, if it is.
     pub(super) recording: Option<&'a UpstreamRecording>,
+    /// What counts phases, connections and bodies, if something does.
+    pub(super) metrics: Option<&'a Metrics>,
     /// Where clients are served: it is never dialled.
     pub(super) own: SocketAddr,
     /// Whether netrc's credentials are shown upstream.
@@ -118,7 +121,7 @@ impl InProcess {
             capture: None,
             redactor: redactor.knowing_bases(outgoing.goproxy),
             live: Live::new(clock),
-            metrics: None,
+            metrics: outgoing.metrics.map(Metrics::of_upstream),
             bases: bases(&settings).into(),
             windows: Windows::default(),
             trace: recording.map_or_else(|| Hex(tls::random()), |recording| recording.trace),

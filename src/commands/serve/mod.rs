@@ -35,6 +35,7 @@ use self::recording::UpstreamRecording;
 use self::reload::{Current, Retiring};
 use self::running::{Fixed, Plan};
 use super::failure::{self, Advise as _, Failure, USAGE};
+use super::metrics;
 use super::session::{Variables, token};
 use crate::child::{self, Environment, GoFacts, ProcessLimits, Signals};
 use crate::cli::ServeArgs;
@@ -44,8 +45,11 @@ use crate::gomod::{GoProxy, ProxyTarget, Separator, TEXT_LIMIT, go_words};
 use crate::proxy::Token;
 use crate::recording::MainModule;
 use crate::redact::{Redactor, url_without_secrets};
-use crate::serve::{Certificate, Disk, Done, Files, Listening, Memory, Server, Tiers};
+use crate::serve::{
+    Certificate, Counts, Disk, Done, Files, Listening, Memory, Server, Sources, Tiers,
+};
 use crate::telemetry::Log;
+use crate::telemetry::metrics::{Metrics, Setup};
 use crate::terminal::words::{count, size};
 use crate::terminal::{say, say_always, warn};
 use crate::tls;
@@ -108,12 +112,21 @@ async fn serve(settings: Settings, log: Log) -> Result<ExitCode, Failure> {
         }
     };
     let address = listener.local_addr()?;
+    let scrapes = metrics::bind(&args.metrics)?;
     let shared = plan.shared_store(args, &variables, clock)?;
     // Last, since it is there from now on.
     let recording = args.record.as_deref().map(|name| {
         UpstreamRecording::begin(name, args, &plan.goproxy, clock, &go, &variables, global)
     });
     let tiers = Tiers::new(clock, Memory::new(args.memory), disk, args.disk_max);
+    // Which upstream has answered is counted apart.
+    let metrics = scrapes.as_ref().map(|_| {
+        Metrics::new(Setup {
+            clock,
+            hosts: [crate::serve::HOST.to_owned()].into(),
+            goproxy: GoProxy::parse(""),
+        })
+    });
     let fixed = Fixed {
         clock,
         recording: recording.transpose()?,
@@ -121,7 +134,7 @@ async fn serve(settings: Settings, log: Log) -> Result<ExitCode, Failure> {
         go,
         tiers: Arc::new(tiers.sharing(shared)),
         redis: plan.redis.clone(),
-        counts: Arc::default(),
+        counts: Arc::new(Counts::new(metrics)),
         private: private::Store::below(&store, args.memory, args.disk_max),
         address,
     };
@@ -146,6 +159,14 @@ async fn serve(settings: Settings, log: Log) -> Result<ExitCode, Failure> {
     // A command's own requests end with it.
     let grace = if wraps { Duration::ZERO } else { args.grace };
     let (servers, of_listener) = watch::channel(Arc::clone(&running.server));
+    // Scrapes are answered until it ends.
+    let _scraping = match (scrapes, fixed.counts.metrics()) {
+        (Some(scrapes), Some(metrics)) => {
+            show(&fixed, metrics, of_listener.clone());
+            Some(metrics::answer(scrapes, metrics.clone(), global)?)
+        }
+        _ => None,
+    };
     let (certificates, of_handshakes) = shown.map(watch::channel).unzip();
     let mut serving = JoinSet::new();
     serving.spawn(crate::serve::hear(of_listener.clone(), stop.clone()));
@@ -213,6 +234,20 @@ async fn serve(settings: Settings, log: Log) -> Result<ExitCode, Failure> {
         }
     }
     code.map(|code| failure::exit_code(code.unwrap_or(0)))
+}
+
+/// Has metrics show what the server counts.
+fn show(fixed: &Fixed, metrics: &Metrics, servers: watch::Receiver<Arc<Server>>) {
+    let sources = Sources {
+        counts: Arc::clone(&fixed.counts),
+        tiers: Arc::clone(&fixed.tiers),
+        private: Arc::clone(fixed.private.shared_tiers()),
+        redis: fixed.redis.clone(),
+        servers,
+    };
+    sources.show(metrics);
+    // What the folder holds is known once it was looked through.
+    fixed.tiers.make_room();
 }
 
 impl Current {

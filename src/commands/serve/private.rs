@@ -204,6 +204,7 @@ impl Rule {
                     replay: None,
                     // Recordings are passed on.
                     recording: None,
+                    metrics: fixed.counts.metrics(),
                 });
                 let inside = inside.await?;
                 if !common.is_offline {
@@ -242,7 +243,7 @@ pub(super) struct Store {
     folder: std::path::PathBuf,
     memory: u64,
     disk: u64,
-    tiers: std::sync::OnceLock<Arc<Tiers>>,
+    tiers: Arc<std::sync::OnceLock<Arc<Tiers>>>,
     /// What each upstream has said of its users, by pattern and URL: a reload is no reason to forget it.
     // A std Mutex: held for a look at the map, never across an await.
     users: Mutex<HashMap<(String, String), Arc<Users>>>,
@@ -255,7 +256,7 @@ impl Store {
             folder: store.join("private"),
             memory: memory / 8,
             disk,
-            tiers: std::sync::OnceLock::new(),
+            tiers: Arc::default(),
             users: Mutex::default(),
         }
     }
@@ -268,6 +269,11 @@ impl Store {
         let name = (pattern.to_owned(), upstream.to_owned());
         let users = all.entry(name);
         Arc::clone(users.or_insert_with(|| Arc::new(Users::new(clock))))
+    }
+
+    /// The tiers, which are made with the first rule.
+    pub(super) const fn shared_tiers(&self) -> &Arc<std::sync::OnceLock<Arc<Tiers>>> {
+        &self.tiers
     }
 
     fn folder(&self) -> &Path {
@@ -283,6 +289,9 @@ impl Store {
             .with_context(|| format!("cannot keep anything in {folder}"))?;
         let memory = crate::serve::Memory::new(self.memory);
         let tiers = Arc::new(Tiers::new(fixed.clock, memory, disk, self.disk));
+        if fixed.counts.metrics().is_some() {
+            tiers.make_room();
+        }
         Ok(Arc::clone(self.tiers.get_or_init(|| tiers)))
     }
 }

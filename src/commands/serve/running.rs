@@ -248,6 +248,7 @@ impl Plan {
             idle: self.idle,
             own: fixed.address,
             recording: fixed.recording.as_ref(),
+            metrics: fixed.counts.metrics(),
             shows_netrc: true,
         });
         let inside = inside.await?;

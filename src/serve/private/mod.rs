@@ -77,6 +77,13 @@ impl Private {
         is_done
     }
 
+    /// Tells each host that an entry of a list has, and whether the entry is left alone at the moment.
+    pub(super) fn each_breaker(&self, tell: &mut dyn FnMut(&str, bool)) {
+        for area in &self.areas {
+            area.server.each_breaker(tell);
+        }
+    }
+
     /// Waits until what is on its way has ended by itself.
     pub(super) async fn drain(&self) {
         for area in &self.areas {

@@ -4,6 +4,7 @@
 //! begins to fetch is given a number, larger than all before; an answer is only taken from the one with the last
 //! number, so that what a holder writes that was away for long does not replace what came later.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -203,7 +204,9 @@ impl Redis {
                 Some(Taken::Failed(failure)) => return Turn::Failed(failure),
                 Some(Taken::Held) => {}
             }
-            has_waited = true;
+            if !std::mem::replace(&mut has_waited, true) {
+                self.lock_waits.fetch_add(1, Ordering::Relaxed);
+            }
             tokio::time::sleep(step).await;
             step = (step * 2).min(STEPS.1);
         }

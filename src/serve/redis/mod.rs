@@ -71,6 +71,8 @@ pub(crate) struct Redis {
     connecting: tokio::sync::Mutex<()>,
     made: AtomicU64,
     has_said_garbage: AtomicBool,
+    /// Requests that have waited for another replica's.
+    lock_waits: AtomicU64,
 }
 
 /// The connection that is used.
@@ -122,6 +124,7 @@ impl Redis {
             connecting: tokio::sync::Mutex::default(),
             made: AtomicU64::new(0),
             has_said_garbage: AtomicBool::new(false),
+            lock_waits: AtomicU64::new(0),
         })
     }
 
@@ -133,6 +136,16 @@ impl Redis {
     /// Whether it is left out at the moment.
     pub(super) fn is_left_out(&self) -> bool {
         self.guard.is_left_out()
+    }
+
+    /// Commands that failed so far, took too long, or had an answer that is garbage.
+    pub(super) fn failures(&self) -> u64 {
+        self.guard.failures()
+    }
+
+    /// Requests that have waited so far for what another replica had begun to fetch.
+    pub(super) fn lock_waits(&self) -> u64 {
+        self.lock_waits.load(Ordering::Relaxed)
     }
 
     /// The answer to an item, if it is newer than what the caller has.
@@ -163,6 +176,7 @@ impl Redis {
     }
 
     fn garbage(&self, what: &str) {
+        self.guard.blame();
         if !self.has_said_garbage.swap(true, Ordering::Relaxed) {
             let name = &self.name;
             tracing::warn!(target: "modtape::serve", "Redis ({name}): {what}; others like it are not told");

@@ -113,8 +113,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) outcome: Outcome,
     /// How long it took, microseconds.
     pub(crate) us: u64,
-    /// Its span.
-    pub(crate) span: Span,
+    /// Its span, if it has one.
+    pub(crate) span: Option<Span>,
 }
 
 /// The span that a histogram names as an example.
@@ -243,7 +243,6 @@ impl Metrics {
 
     /// The same for a proxy on the way upstream, whose exchanges are what the clients' requests led to: these and
     /// their bodies are not counted twice.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for `serve`"))]
     pub(crate) fn of_upstream(&self) -> Self {
         Self {
             counts: Arc::clone(&self.counts),
@@ -278,7 +277,7 @@ impl Metrics {
             kind: route.kind,
             outcome,
             us: exchange.timings.total_us(),
-            span,
+            span: Some(span),
         });
     }
 
@@ -300,7 +299,7 @@ impl Metrics {
     fn phases(&self, timings: &Timings, span: Span) {
         for (phase, histogram) in Phase::ALL.into_iter().zip(&self.counts.phases) {
             if let Some(us) = timings[phase] {
-                self.counts.observe(histogram, us, span);
+                self.counts.observe(histogram, us, Some(span));
             }
         }
     }
@@ -348,15 +347,16 @@ fn histogram() -> Histogram {
 }
 
 impl Counts {
-    fn observe(&self, histogram: &Histogram, us: u64, span: Span) {
-        let labels = SpanLabels {
+    fn observe(&self, histogram: &Histogram, us: u64, span: Option<Span>) {
+        let labels = span.map(|span| SpanLabels {
             trace: span.trace,
             id: span.id,
-        };
-        let at = self.clock.wall_start() + std::time::Duration::from_micros(span.at.as_micros());
+        });
+        let since = |span: Span| std::time::Duration::from_micros(span.at.as_micros());
+        let at = span.map(|span| self.clock.wall_start() + since(span));
         #[expect(clippy::cast_precision_loss, reason = "2^53 us are 285 years")]
         let seconds = us as f64 / 1e6;
-        histogram.observe(seconds, Some(labels), Some(at));
+        histogram.observe(seconds, labels, at);
     }
 
     /// The name that stands for a host's place.

@@ -23,7 +23,7 @@ fn finished(metrics: &Metrics, host: &str, us: u64) {
         kind: Kind::Zip,
         outcome: Outcome::Ok,
         us,
-        span: span(),
+        span: Some(span()),
     });
 }
 

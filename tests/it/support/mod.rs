@@ -9,6 +9,7 @@
 //! - [`Client`]: a raw client that goes through an HTTP proxy.
 //! - [`Recorder`]: a `modtape record` at work; [`Inside`]: the same legs in this process.
 //! - [`Spawned`]: a command that runs while a test looks on.
+//! - [`Prometheus`]: a real one that scrapes modtape.
 //! - [`Sandbox`]: temporary folders and environments for `go` and `modtape`.
 //!
 //! Every server is a thread with its own runtime, stopped and joined when its value is dropped.
@@ -38,6 +39,7 @@ mod network;
 mod origin;
 mod parent;
 mod process;
+mod prometheus;
 mod raw;
 mod recorder;
 pub mod resolver;
@@ -67,6 +69,7 @@ pub use self::{
     origin::{Alpn, Origin, OriginBuilder, Tls},
     parent::{ParentProxy, ParentProxyBuilder, Relayed},
     process::Process,
+    prometheus::{Prometheus, until},
     raw::{RawOrigin, Step},
     recorder::{Recorded, Recorder, Wrapping, exchanges, own_root, records},
     rules::Rule,

@@ -7,9 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
 
-use modtape::clock::{Clock, Timestamp};
 use modtape::exchange::Phase;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::record::record;
@@ -115,99 +113,6 @@ fn queries() -> Vec<String> {
     queries.collect()
 }
 
-/// A Prometheus that scrapes one target.
-struct Prometheus {
-    _running: Spawned,
-    address: SocketAddr,
-}
-
-impl Prometheus {
-    /// Starts one; `None`, with a line on stderr, where there is none.
-    fn scraping(sandbox: &Sandbox, target: SocketAddr) -> Option<Self> {
-        if !has_program("prometheus") {
-            skipped("metrics: there is no prometheus");
-            return None;
-        }
-        let config = sandbox.join("prometheus.yml");
-        let text = format!(
-            "global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\n\
-             scrape_configs: [{{job_name: modtape, static_configs: [{{targets: ['{target}']}}]}}]\n"
-        );
-        fs::write(&config, text).expect("our own folder");
-        let mut command = sandbox.command("prometheus");
-        command
-            .arg("--config.file")
-            .arg(&config)
-            .arg("--storage.tsdb.path")
-            .arg(sandbox.join("tsdb"));
-        command.args([
-            "--web.listen-address=127.0.0.1:0",
-            "--enable-feature=exemplar-storage",
-        ]);
-        let running = Spawned::start(command);
-        running.wait_for_stderr("ready to receive web requests");
-        let said = running.wait_for_stderr("\"Listening on\" address=");
-        let (_, after) = said
-            .split_once("\"Listening on\" address=")
-            .expect("it is told");
-        let address = after.split_whitespace().next().expect("an address");
-        let address = address.parse().expect("an address");
-        Some(Self {
-            _running: running,
-            address,
-        })
-    }
-
-    fn api(&self, path: &str, query: &str) -> Value {
-        let query = utf8_percent_encode(query, NON_ALPHANUMERIC);
-        let (_, body) = get(self.address, &format!("/api/v1/{path}?query={query}"), "");
-        let answer: Value = serde_json::from_str(&body).expect("JSON");
-        assert_eq!(answer["status"], "success", "{query}: {answer}");
-        answer["data"].clone()
-    }
-
-    /// The labels and values that a query gives now.
-    fn values(&self, query: &str) -> BTreeMap<String, f64> {
-        let data = self.api("query", query);
-        let results = data["result"].as_array().expect("a list").iter();
-        let values = results.map(|result| {
-            let labels = result["metric"].as_object().expect("labels").iter();
-            let labels = labels
-                .filter(|(name, _)| !["job", "instance", "__name__"].contains(&name.as_str()));
-            let labels = labels.map(|(_, value)| value.as_str().unwrap_or_default());
-            let value = result["value"][1]
-                .as_str()
-                .expect("a number")
-                .parse()
-                .expect("a number");
-            (labels.collect::<Vec<_>>().join(" "), value)
-        });
-        values.collect()
-    }
-
-    /// Waits until a query gives one number.
-    #[track_caller]
-    fn wait_for(&self, query: &str, number: f64) {
-        until(|| {
-            let values = self.values(query);
-            let is_it = values.values().sum::<f64>() == number;
-            is_it
-                .then_some(())
-                .ok_or_else(|| format!("{query}: {values:?}, not {number}"))
-        });
-    }
-}
-
-/// Waits until something is so.
-#[track_caller]
-fn until(mut is_so: impl FnMut() -> Result<(), String>) {
-    let clock = Clock::start();
-    while let Err(why) = is_so() {
-        assert!(clock.now().since(Timestamp::default()) < LIMIT, "{why}");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-}
-
 /// The exchanges of the recording, as `ls --json` prints them.
 fn listed(sandbox: &Sandbox) -> Vec<Value> {
     let output = run(sandbox.modtape(["ls", "one", "--json"]), LIMIT).expect_success();
@@ -227,7 +132,7 @@ fn prometheus_answers_the_queries_of_the_page_with_what_is_on_record() {
     };
     let origin = Origin::start(content);
     let (running, proxy, root, metrics) = recorder(&sandbox, &origin);
-    let Some(prometheus) = Prometheus::scraping(&sandbox, metrics) else {
+    let Some(prometheus) = Prometheus::scraping(&sandbox, metrics, &[]) else {
         return;
     };
     let _ = fetch(
