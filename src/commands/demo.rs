@@ -72,6 +72,7 @@ pub(super) fn run(global: &Global) -> Result<ExitCode, Failure> {
         folder: Some(project.clone()),
         settings: clean_go(),
         is_one_off: true,
+        ..RunContext::default()
     };
     say(
         global,

@@ -101,8 +101,8 @@ fn dispatch(cli: &Cli, log: &mut Log) -> Result<ExitCode, Failure> {
         *log = logs(global, false)?;
     }
     match &cli.command {
-        Command::Record(args) => record::run(args, global),
-        Command::Replay(args) => replay::run(args, global),
+        Command::Record(args) => record::run(args, global, log),
+        Command::Replay(args) => replay::run(args, global, log),
         Command::Serve(_) => {
             // Its file may have those of the logs.
             let settings = serve::Settings::of(&cli.words)?;

@@ -28,6 +28,7 @@ use crate::recording::reader::ConnectionRow;
 use crate::recording::{Recording, folder};
 use crate::redact::Redactor;
 use crate::replay::{Added, Options, Replay};
+use crate::telemetry::Log;
 use crate::terminal::Console;
 use crate::terminal::words::count;
 use crate::terminal::{Look, plain, say, summary, warn};
@@ -35,13 +36,17 @@ use crate::tls;
 use crate::upstream::Exposed;
 
 /// Runs the verb.
-pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &ReplayArgs, global: &Global, log: &Log) -> Result<ExitCode, Failure> {
     let dir = resolve(&args.name, global)?;
     let mut recording = Recording::open(&dir).map_err(anyhow::Error::new)?;
     refuse_defects(&recording, args.strict, global)?;
     // Nothing has begun: a signal may end the process.
     let _ = answers::complete_faults(&mut recording, &Stop::default(), global);
-    let code = block_on(replay(args, global, recording, RunContext::default()))??;
+    let context = RunContext {
+        log: log.clone(),
+        ..RunContext::default()
+    };
+    let code = block_on(replay(args, global, recording, context))??;
     Ok(exit_code(code))
 }
 
@@ -85,6 +90,7 @@ pub(super) async fn replay(
     if let Some(folder) = context.folder {
         session.run_in(folder);
     }
+    session.logs_to(context.log);
     if !args.warm {
         session.isolate()?;
     }

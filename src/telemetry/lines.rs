@@ -2,6 +2,7 @@
 //!
 //! Both are flat: names have dots, as ECS's loggers write them. Text is what tracing-subscriber makes of an event.
 
+use std::cell::RefCell;
 use std::fmt::{self, Debug, Write};
 use std::net::SocketAddr;
 
@@ -28,6 +29,11 @@ pub(super) enum Names {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct JsonLines(pub(super) Names);
 
+thread_local! {
+    /// A line without its time. Pieces that go to a [`Writer`] one by one cost twice as much.
+    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 impl<S, N> FormatEvent<S, N> for JsonLines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -39,66 +45,68 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        match self.0 {
-            Names::Otel => otel(&mut out, event),
-            Names::Ecs => ecs(&mut out, event),
-        }
+        out.write_str(match self.0 {
+            Names::Otel => "{\"timestamp\":\"",
+            Names::Ecs => "{\"@timestamp\":\"",
+        })?;
+        SystemTime.format_time(&mut out)?;
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            match self.0 {
+                Names::Otel => otel(line, event),
+                Names::Ecs => ecs(line, event),
+            }
+            out.write_str(line)
+        })
     }
 }
 
-fn otel(out: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
+fn otel(line: &mut String, event: &Event<'_>) {
     let metadata = event.metadata();
-    out.write_str("{\"timestamp\":\"")?;
-    SystemTime.format_time(out)?;
-    let level = metadata.level().as_str();
-    write!(out, "\",\"level\":\"{level}\",\"target\":\"")?;
-    escaped(out, metadata.target())?;
-    out.write_char('"')?;
-    let mut fields = Fields::new(out, Names::Otel);
-    event.record(&mut fields);
-    fields.done?;
-    out.write_str("}\n")
+    line.push_str("\",\"level\":\"");
+    line.push_str(metadata.level().as_str());
+    line.push_str("\",\"target\":");
+    quoted(line, metadata.target());
+    event.record(&mut Fields::new(line, Names::Otel));
+    line.push_str("}\n");
 }
 
-fn ecs(out: &mut Writer<'_>, event: &Event<'_>) -> fmt::Result {
+fn ecs(line: &mut String, event: &Event<'_>) {
     let metadata = event.metadata();
-    out.write_str("{\"@timestamp\":\"")?;
-    SystemTime.format_time(out)?;
-    let level = match *metadata.level() {
+    line.push_str("\",\"log.level\":\"");
+    line.push_str(match *metadata.level() {
         Level::ERROR => "error",
         Level::WARN => "warn",
         Level::INFO => "info",
         Level::DEBUG => "debug",
         Level::TRACE => "trace",
-    };
-    write!(out, "\",\"log.level\":\"{level}\",\"message\":\"")?;
-    let mut message = Message {
-        out,
+    });
+    line.push_str("\",\"message\":\"");
+    event.record(&mut Message {
+        line,
         is_begun: false,
         is_whole: false,
-        done: Ok(()),
-    };
-    event.record(&mut message);
-    message.done?;
-    write!(
-        out,
-        "\",\"ecs.version\":\"{ECS}\",\"service.name\":\"modtape\",\"process.pid\":{},\"log.logger\":\"",
-        std::process::id()
-    )?;
-    escaped(out, metadata.target())?;
-    out.write_str("\",\"event.dataset\":\"modtape.")?;
+    });
+    line.push_str("\",\"ecs.version\":\"");
+    line.push_str(ECS);
+    line.push_str("\",\"service.name\":\"modtape\",\"process.pid\":");
+    digits(line, std::process::id().into());
+    line.push_str(",\"log.logger\":");
+    quoted(line, metadata.target());
+    line.push_str(",\"event.dataset\":\"modtape.");
     let area = area(metadata.target());
-    escaped(out, area)?;
-    out.write_char('"')?;
-    let mut fields = Fields::new(out, Names::Ecs);
+    escaped(line, area);
+    line.push('"');
+    let mut fields = Fields::new(line, Names::Ecs);
     event.record(&mut fields);
-    fields.done?;
     let facts = fields.facts;
-    out.write_str(kind(area, &facts))?;
+    line.push_str(kind(area, &facts));
     if let Some(outcome) = outcome(area, &facts) {
-        write!(out, ",\"event.outcome\":\"{outcome}\"")?;
+        line.push_str(",\"event.outcome\":\"");
+        line.push_str(outcome);
+        line.push('"');
     }
-    out.write_str("}\n")
+    line.push_str("}\n");
 }
 
 /// What a line is about: the second word of a target, `exchange` of `modtape::exchange`.
@@ -164,59 +172,54 @@ impl Facts {
 }
 
 /// Writes the text of ECS's `message`: that of the event, or method, URL and status.
-struct Message<'a, 'w> {
-    out: &'a mut Writer<'w>,
+struct Message<'a> {
+    line: &'a mut String,
     is_begun: bool,
     /// The event has a text of its own.
     is_whole: bool,
-    done: fmt::Result,
 }
 
-impl Message<'_, '_> {
-    fn add(&mut self, key: &Key, write: impl FnOnce(&mut Escaped<'_, '_>) -> fmt::Result) {
-        let is_part = matches!(key.name(), "message" | "method" | "url" | "path" | "status");
-        if self.is_whole || !is_part || self.done.is_err() {
+impl Message<'_> {
+    fn add(&mut self, key: &Key, write: impl FnOnce(&mut String)) {
+        let name = key.name();
+        if self.is_whole || !matches!(name, "message" | "method" | "url" | "path" | "status") {
             return;
         }
-        self.is_whole = key.name() == "message";
-        self.done = (|| {
-            if std::mem::replace(&mut self.is_begun, true) {
-                self.out.write_char(' ')?;
-            }
-            write(&mut Escaped(self.out))
-        })();
+        self.is_whole = name == "message";
+        if std::mem::replace(&mut self.is_begun, true) {
+            self.line.push(' ');
+        }
+        write(self.line);
     }
 }
 
-impl Visit for Message<'_, '_> {
+impl Visit for Message<'_> {
     fn record_debug(&mut self, key: &Key, value: &dyn Debug) {
-        self.add(key, |out| write!(out, "{value:?}"));
+        self.add(key, |line| escaped_debug(line, value));
     }
 
     fn record_str(&mut self, key: &Key, value: &str) {
-        self.add(key, |out| out.write_str(value));
+        self.add(key, |line| escaped(line, value));
     }
 
     fn record_u64(&mut self, key: &Key, value: u64) {
-        self.add(key, |out| write!(out, "{value}"));
+        self.add(key, |line| digits(line, value));
     }
 }
 
 /// Writes the fields of an event as members of an object that has some already.
-struct Fields<'a, 'w> {
-    out: &'a mut Writer<'w>,
+struct Fields<'a> {
+    line: &'a mut String,
     names: Names,
     facts: Facts,
-    done: fmt::Result,
 }
 
-impl<'a, 'w> Fields<'a, 'w> {
-    fn new(out: &'a mut Writer<'w>, names: Names) -> Self {
+impl<'a> Fields<'a> {
+    fn new(line: &'a mut String, names: Names) -> Self {
         Self {
-            out,
+            line,
             names,
             facts: Facts::default(),
-            done: Ok(()),
         }
     }
 
@@ -228,42 +231,35 @@ impl<'a, 'w> Fields<'a, 'w> {
         }
     }
 
-    /// Writes a member whose name needs no escapes.
-    fn member(
-        &mut self,
-        name: &str,
-        write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
-    ) -> fmt::Result {
-        self.out.write_str(",\"")?;
-        self.out.write_str(name)?;
-        self.out.write_str("\":")?;
-        write(self.out)
+    /// Begins a member; its name needs no escapes.
+    fn begin(&mut self, name: &str) {
+        self.line.push_str(",\"");
+        self.line.push_str(name);
+        self.line.push_str("\":");
     }
 
-    fn text(&mut self, name: &str, value: &str) -> fmt::Result {
-        self.member(name, |out| quoted(out, value))
-    }
-
-    /// Writes a field whose value is no text.
-    fn scalar(&mut self, key: &Key, write: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        if self.done.is_err() {
-            return;
+    /// Begins a member for a field.
+    fn begin_field(&mut self, key: &Key) {
+        match field(key.name()) {
+            Some(field) => self.begin(self.name_of(field)),
+            None => self.begin_unknown(key),
         }
-        self.done = match field(key.name()) {
-            Some(field) => self.member(self.name_of(field), write),
-            None => self.unknown(key).and_then(|()| write(self.out)),
-        };
     }
 
-    /// Writes the name of a field that the table does not have.
-    fn unknown(&mut self, key: &Key) -> fmt::Result {
-        self.out.write_str(",\"modtape.")?;
-        self.out.write_str(key.name())?;
-        self.out.write_str("\":")
+    /// Begins a member for a field that the table does not have.
+    fn begin_unknown(&mut self, key: &Key) {
+        self.line.push_str(",\"modtape.");
+        self.line.push_str(key.name());
+        self.line.push_str("\":");
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.begin(name);
+        quoted(self.line, value);
     }
 
     /// Writes a text by its shape.
-    fn shaped(&mut self, field: &Field, value: &str) -> fmt::Result {
+    fn shaped(&mut self, field: &Field, value: &str) {
         let name = self.name_of(field);
         match field.shape {
             Shape::Plain | Shape::Duration => self.text(name, value),
@@ -274,32 +270,42 @@ impl<'a, 'w> Fields<'a, 'w> {
         }
     }
 
-    fn address(&mut self, name: &str, value: &str) -> fmt::Result {
-        let Ok(address) = value.parse::<SocketAddr>() else {
+    fn address(&mut self, name: &str, value: &str) {
+        let parsed = value.parse::<SocketAddr>();
+        let Some((ip, _)) = value.rsplit_once(':').filter(|_| parsed.is_ok()) else {
             // A connection without an address has none to tell.
-            return match value.is_empty() {
-                true => Ok(()),
-                false => self.text(name, value),
-            };
+            if !value.is_empty() {
+                self.text(name, value);
+            }
+            return;
         };
+        let ip = ip.trim_matches(['[', ']']);
         let side = name.strip_suffix("address").unwrap_or(name);
-        let ip = address.ip();
-        self.member(name, |out| write!(out, "\"{ip}\""))?;
+        self.text(name, ip);
         if self.names == Names::Ecs {
-            self.out.write_str(",\"")?;
-            write!(self.out, "{side}ip\":\"{ip}\"")?;
+            self.part(side, "ip");
+            quoted(self.line, ip);
         }
-        write!(self.out, ",\"{side}port\":{}", address.port())
+        self.part(side, "port");
+        digits(self.line, parsed.map_or(0, |address| address.port()).into());
     }
 
-    fn url(&mut self, name: &str, value: &str) -> fmt::Result {
+    /// Begins a member whose name has two parts.
+    fn part(&mut self, side: &str, word: &str) {
+        self.line.push_str(",\"");
+        self.line.push_str(side);
+        self.line.push_str(word);
+        self.line.push_str("\":");
+    }
+
+    fn url(&mut self, name: &str, value: &str) {
         let Some((_, rest)) = value.split_once("://") else {
             // The target of a CONNECT.
             return self.text("url.original", value);
         };
-        self.text(name, value)?;
+        self.text(name, value);
         if self.names == Names::Otel {
-            return Ok(());
+            return;
         }
         let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let host = authority
@@ -310,77 +316,79 @@ impl<'a, 'w> Fields<'a, 'w> {
             Some(colon) => &host[..after_ip + colon],
             None => host,
         };
-        self.text("url.domain", domain)?;
+        self.text("url.domain", domain);
         let path = rest.split(['?', '#']).next().unwrap_or_default();
-        match path {
-            "" => Ok(()),
-            path => self.text("url.path", path),
+        if !path.is_empty() {
+            self.text("url.path", path);
         }
     }
 }
 
-impl Visit for Fields<'_, '_> {
+impl Visit for Fields<'_> {
     fn record_debug(&mut self, key: &Key, value: &dyn Debug) {
-        if self.done.is_err() {
-            return;
-        }
-        let debug = |out: &mut Writer<'_>| {
-            out.write_char('"')?;
-            write!(Escaped(out), "{value:?}")?;
-            out.write_char('"')
-        };
-        self.done = match (key.name(), field(key.name())) {
-            // It is written by then.
-            ("message", _) if self.names == Names::Ecs => Ok(()),
-            ("message", _) => self.member("message", debug),
-            (name, Some(field)) => {
-                self.facts.has_error |= name == "error";
-                match field.shape {
-                    Shape::Plain | Shape::Duration => self.member(self.name_of(field), debug),
-                    _ => self.shaped(field, &format!("{value:?}")),
-                }
-            }
-            (_, None) => self.unknown(key).and_then(|()| debug(self.out)),
-        };
-        if key.name() == "message" {
+        let name = key.name();
+        if name == "message" {
             self.facts.is_opened = is_text(value, "opened");
             self.facts.is_closed = is_text(value, "closed");
+            if self.names == Names::Ecs {
+                // It is written by then.
+                return;
+            }
+            self.begin("message");
+        } else if let Some(field) = field(name) {
+            self.facts.has_error |= name == "error";
+            if !matches!(field.shape, Shape::Plain | Shape::Duration) {
+                return self.shaped(field, &format!("{value:?}"));
+            }
+            self.begin(self.name_of(field));
+        } else {
+            self.begin_unknown(key);
         }
+        self.line.push('"');
+        escaped_debug(self.line, value);
+        self.line.push('"');
     }
 
     fn record_str(&mut self, key: &Key, value: &str) {
-        if self.done.is_err() {
-            return;
+        let name = key.name();
+        self.facts.has_error |= name == "error";
+        match field(name) {
+            Some(field) => self.shaped(field, value),
+            None if name == "message" => match self.names {
+                Names::Otel => self.text(name, value),
+                Names::Ecs => {}
+            },
+            None => {
+                self.begin_unknown(key);
+                quoted(self.line, value);
+            }
         }
-        self.facts.has_error |= key.name() == "error";
-        self.done = match (key.name(), field(key.name())) {
-            ("message", _) if self.names == Names::Ecs => Ok(()),
-            ("message", _) => self.text("message", value),
-            (_, Some(field)) => self.shaped(field, value),
-            (_, None) => self.unknown(key).and_then(|()| quoted(self.out, value)),
-        };
     }
 
     fn record_u64(&mut self, key: &Key, value: u64) {
+        let mut shown = value;
         match key.name() {
             "status" => self.facts.status = Some(value),
             "duration_us" => {
                 self.facts.has_duration = true;
                 if self.names == Names::Ecs {
-                    return self.scalar(key, |out| write!(out, "{}", value.saturating_mul(1000)));
+                    shown = value.saturating_mul(1000);
                 }
             }
             _ => {}
         }
-        self.scalar(key, |out| write!(out, "{value}"));
+        self.begin_field(key);
+        digits(self.line, shown);
     }
 
     fn record_i64(&mut self, key: &Key, value: i64) {
-        self.scalar(key, |out| write!(out, "{value}"));
+        self.begin_field(key);
+        let _ = write!(self.line, "{value}");
     }
 
     fn record_bool(&mut self, key: &Key, value: bool) {
-        self.scalar(key, |out| write!(out, "{value}"));
+        self.begin_field(key);
+        self.line.push_str(if value { "true" } else { "false" });
     }
 }
 
@@ -397,41 +405,133 @@ fn is_text(value: &dyn Debug, text: &str) -> bool {
     write!(rest, "{value:?}").is_ok() && rest.0.is_empty()
 }
 
-fn quoted(out: &mut Writer<'_>, text: &str) -> fmt::Result {
-    out.write_char('"')?;
-    escaped(out, text)?;
-    out.write_char('"')
+/// Writes a number, without the detour over a formatter: a line has a dozen.
+fn digits(line: &mut String, mut number: u64) {
+    let mut buffer = [b'0'; 20];
+    let mut from = buffer.len();
+    loop {
+        from -= 1;
+        buffer[from] += u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    line.push_str(std::str::from_utf8(&buffer[from..]).unwrap_or_default());
 }
 
-/// Writes the inside of a JSON string.
-struct Escaped<'a, 'w>(&'a mut Writer<'w>);
+fn quoted(line: &mut String, text: &str) {
+    line.push('"');
+    escaped(line, text);
+    line.push('"');
+}
 
-impl Write for Escaped<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        escaped(self.0, text)
+/// Writes the inside of a JSON string, of a value's text.
+fn escaped_debug(line: &mut String, value: &dyn Debug) {
+    struct Escaped<'a>(&'a mut String);
+    impl Write for Escaped<'_> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            escaped(self.0, text);
+            Ok(())
+        }
     }
+    // Neither a String nor a value of ours fails.
+    let _ = write!(Escaped(line), "{value:?}");
 }
 
 /// Writes a text with the escapes of JSON (RFC 8259 section 7), and of DEL and the C1 controls, which terminals obey.
-fn escaped(out: &mut Writer<'_>, text: &str) -> fmt::Result {
+fn escaped(line: &mut String, text: &str) {
     let mut rest = text;
     // What is escaped is a byte of ASCII, or begins with 0xc2, as the C1 controls do in UTF-8.
     let needs = |byte: u8| byte < 0x20 || matches!(byte, b'"' | b'\\' | 0x7f | 0xc2);
     while let Some(at) = rest.bytes().position(needs) {
         let (plain, after) = rest.split_at(at);
-        out.write_str(plain)?;
+        line.push_str(plain);
         let mut chars = after.chars();
         match chars.next() {
-            Some('"') => out.write_str("\\\"")?,
-            Some('\\') => out.write_str("\\\\")?,
-            Some('\n') => out.write_str("\\n")?,
-            Some('\t') => out.write_str("\\t")?,
-            Some('\r') => out.write_str("\\r")?,
-            Some(c) if c.is_control() => write!(out, "\\u{:04x}", u32::from(c))?,
-            Some(c) => out.write_char(c)?,
+            Some('"') => line.push_str("\\\""),
+            Some('\\') => line.push_str("\\\\"),
+            Some('\n') => line.push_str("\\n"),
+            Some('\t') => line.push_str("\\t"),
+            Some('\r') => line.push_str("\\r"),
+            Some(c) if c.is_control() => {
+                let _ = write!(line, "\\u{:04x}", u32::from(c));
+            }
+            Some(c) => line.push(c),
             None => {}
         }
         rest = chars.as_str();
     }
-    out.write_str(rest)
+    line.push_str(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_escaped_as_json_has_it() {
+        for text in [
+            "",
+            "plain",
+            "\"\\/\n\r\t\u{8}\u{c}\0",
+            "\u{7f}\u{80}\u{9b}31m\u{a0}é\u{2028}",
+            "日本語 \u{1b}[0m",
+        ] {
+            let mut line = String::new();
+            quoted(&mut line, text);
+            let read: String = serde_json::from_str(&line).unwrap();
+            assert_eq!(read, text);
+            assert!(!line.contains(|c: char| c.is_control()), "{line}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_their_digits() {
+        for number in [0, 7, 10, 65_535, u64::MAX] {
+            let mut line = String::new();
+            digits(&mut line, number);
+            assert_eq!(line, number.to_string());
+        }
+    }
+
+    fn of_url(url: &str) -> String {
+        let mut line = String::new();
+        Fields::new(&mut line, Names::Ecs).url("url.full", url);
+        line
+    }
+
+    #[test]
+    fn the_parts_of_a_url_are_those_of_rfc_3986() {
+        for (url, domain, path) in [
+            ("https://a.example/x/@v/list?q#f", "a.example", "/x/@v/list"),
+            ("https://u:p@a.example:8443/x", "a.example", "/x"),
+            ("http://[2001:db8::1]:80/", "[2001:db8::1]", "/"),
+            ("http://[2001:db8::1]/", "[2001:db8::1]", "/"),
+            ("https://a.example?q=/x@y:1", "a.example", ""),
+        ] {
+            let mut expected = format!(",\"url.full\":\"{url}\",\"url.domain\":\"{domain}\"");
+            if !path.is_empty() {
+                expected += &format!(",\"url.path\":\"{path}\"");
+            }
+            assert_eq!(of_url(url), expected);
+        }
+        assert_eq!(
+            of_url("a.example:443"),
+            ",\"url.original\":\"a.example:443\""
+        );
+    }
+
+    #[test]
+    fn an_address_is_told_in_parts() {
+        let mut line = String::new();
+        Fields::new(&mut line, Names::Ecs).address("client.address", "[2001:db8::1]:80");
+        let ip = "2001:db8::1";
+        let expected =
+            format!(",\"client.address\":\"{ip}\",\"client.ip\":\"{ip}\",\"client.port\":80");
+        assert_eq!(line, expected);
+        line.clear();
+        Fields::new(&mut line, Names::Otel).address("client.address", "");
+        assert_eq!(line, "");
+    }
 }

@@ -106,20 +106,26 @@ pub(crate) fn install(logs: &Logs, on_failure: OnFailure) -> Result<Log, LogErro
 }
 
 /// The destinations of log lines.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Log {
     stderr: Option<Sink>,
     file: Option<(PathBuf, Sink)>,
 }
 
 impl Log {
+    /// Whether there is a file.
+    pub(crate) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Writes later lines to the file that has the name now, which is made if there is none: another program
-    /// renames it from time to time.
-    pub(crate) fn reopen(&self) -> Result<(), LogError> {
-        if let Some((path, sink)) = &self.file {
-            sink.replace(open(path)?, LIMIT);
-        }
-        Ok(())
+    /// renames it from time to time. Gives its path, which is empty without a file.
+    pub(crate) fn reopen(&self) -> Result<&Path, LogError> {
+        let Some((path, sink)) = &self.file else {
+            return Ok(Path::new(""));
+        };
+        sink.replace(open(path)?, LIMIT);
+        Ok(path)
     }
 
     /// Waits until all lines are written; not for long, if nobody takes them.

@@ -3,6 +3,7 @@
 //! A line finds room in a queue, or is lost. A full disk, a pipe that nobody reads and a terminal that was stopped
 //! delay nothing; what they cost is said: once as it happens, and in the log once it takes lines again.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -53,6 +54,12 @@ struct State {
     is_hurried: bool,
     /// Whether it was told that lines are lost.
     is_told: bool,
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sink")
+    }
 }
 
 impl Sink {

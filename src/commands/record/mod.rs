@@ -27,6 +27,7 @@ use crate::gomod::{self, GoProxy};
 use crate::proxy::{Deadlines, Policy, Responder};
 use crate::recording::Recording;
 use crate::redact::Redactor;
+use crate::telemetry::Log;
 use crate::terminal::Console;
 use crate::terminal::{say, warn};
 use crate::tls::{self, ClientConfigs};
@@ -48,12 +49,16 @@ fn stall_limits(args: &RecordArgs) -> stuck::Limits {
 }
 
 /// Runs the verb.
-pub(super) fn run(args: &RecordArgs, global: &Global) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &RecordArgs, global: &Global, log: &Log) -> Result<ExitCode, Failure> {
     let usage = |error| Failure::new(USAGE, error);
     let flags = TargetFlags::parse(args).map_err(usage)?;
     let naming = Naming::of(args, global).map_err(usage)?;
     let traces = AfterCommand::of(&args.otlp, global)?;
-    let recording = record(args, global, flags, naming, RunContext::default());
+    let context = RunContext {
+        log: log.clone(),
+        ..RunContext::default()
+    };
+    let recording = record(args, global, flags, naming, context);
     let closed = block_on(recording)??;
     let mut outcome = Ok(());
     if let (true, Some(0), Some(recording)) = (args.seal, closed.exit_code, &closed.recording) {
@@ -89,6 +94,8 @@ pub(super) struct RunContext {
     pub(super) folder: Option<PathBuf>,
     /// Variables that the command gets on top of the user's.
     pub(super) settings: Vec<(String, String)>,
+    /// Where log lines go.
+    pub(super) log: Log,
     /// Whether the origin is gone afterwards, so that a rerun could not use the same flags.
     pub(super) is_one_off: bool,
 }
@@ -108,6 +115,7 @@ pub(super) async fn record(
     if let Some(folder) = context.folder {
         session.run_in(folder);
     }
+    session.logs_to(context.log);
     if args.cold {
         session.isolate()?;
     }

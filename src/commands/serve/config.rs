@@ -463,7 +463,7 @@ mod tests {
             ),
             (
                 "log-format = 'jsn'",
-                "modtape.toml:1: invalid value 'jsn' for '--log-format <FORMAT>' [possible values: text, json]",
+                "modtape.toml:1: invalid value 'jsn' for '--log-format <FORMAT>' [possible values: text, json, ecs]",
             ),
             ("private = 1", "modtape.toml:1: private modules are tables"),
             (

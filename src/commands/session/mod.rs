@@ -49,8 +49,8 @@ use crate::recording::format::{Event, Packets};
 use crate::recording::{MainModule, Recorder, writer};
 use crate::redact::Redactor;
 use crate::sockets::OwnSockets;
-use crate::telemetry;
 use crate::telemetry::metrics::{Metrics, Scrapes, Scraping};
+use crate::telemetry::{self, Log};
 use crate::terminal::status::{SessionId, StatusSource, Verb};
 use crate::terminal::words::count;
 use crate::terminal::{Console, LeftOver, say, warn};
@@ -85,6 +85,7 @@ pub(super) struct Session {
     folder: Option<PathBuf>,
     way: Way,
     run: RunArgs,
+    log: Log,
 }
 
 /// What differs between recording and replaying.
@@ -235,6 +236,7 @@ impl Session {
             command: command.to_vec(),
             way,
             run: run.clone(),
+            log: Log::default(),
         })
     }
 
@@ -315,6 +317,11 @@ impl Session {
         let named = &self.run.host_port;
         let exposed = || namespace::exposed(&goproxy, named);
         self.run.netns.then(exposed)
+    }
+
+    /// Where log lines go: without a command, SIGHUP may begin the file anew.
+    pub(super) fn logs_to(&mut self, log: Log) {
+        self.log = log;
     }
 
     /// Runs the command in this folder instead of the current one.
@@ -456,10 +463,24 @@ impl Session {
             timeout: self.run.timeout,
             limits: self.limits,
         };
+        let log = self.log;
+        let reopens = || match log.reopen() {
+            Ok(path) => say(
+                global,
+                format!("modtape: SIGHUP: {} is opened again", path.display()),
+            ),
+            Err(error) => {
+                let why = anyhow!(error);
+                warn(global, format!("{why:#}; log lines go where they went"));
+            }
+        };
+        let reopens = log.has_file().then_some(&reopens as &(dyn Fn() + Sync));
+        // A terminal sends SIGHUP when it goes away.
+        let reopens = reopens.filter(|_| std::fs::File::open("/dev/tty").is_err());
         let inside = OnceLock::new();
         let mut entering = Box::pin(Entering::enter(entering, &context, places, &inside));
         let mut outcome = tokio::select! {
-            outcome = until_end(&command, signals, &live, self.clock) => outcome,
+            outcome = until_end(&command, signals, &live, self.clock, &reopens) => outcome,
             Some(failure) = &mut entering => Err(failure),
             never = console.watch(stalls, asks, &status) => match never {},
             never = outlived(global, lifetime), if bundle.is_some() => match never {},
@@ -803,6 +824,7 @@ async fn until_end(
     signals: Option<Signals>,
     live: &Live,
     clock: Clock,
+    reopens: &Option<&(dyn Fn() + Sync)>,
 ) -> Result<Outcome, Failure> {
     let mut left_over = LeftOver::default();
     // The clients of a recorder without a command run in other terminals, and get no signal.
@@ -815,7 +837,7 @@ async fn until_end(
         };
     };
     let code = if let Some(signals) = signals {
-        let interruption = interruption(signals, command.timeout).await;
+        let interruption = interruption(signals, command.timeout, *reopens).await;
         interrupted(interruption);
         None
     } else {
@@ -853,16 +875,29 @@ pub(super) fn not_run(error: SpawnError) -> Failure {
     Failure::new(code, anyhow!(error))
 }
 
-/// Waits for what ends a session without a command.
-async fn interruption(mut signals: Signals, timeout: Option<Duration>) -> Interruption {
+/// Waits for what ends a session without a command. SIGHUP does not where it `reopens` the log.
+async fn interruption(
+    mut signals: Signals,
+    timeout: Option<Duration>,
+    reopens: Option<&(dyn Fn() + Sync)>,
+) -> Interruption {
     let timed_out = async {
         match timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
             None => std::future::pending().await,
         }
     };
+    let signalled = async {
+        loop {
+            let heard = signals.next().await;
+            match reopens.filter(|_| heard.signal == rustix::process::Signal::HUP) {
+                Some(reopens) => reopens(),
+                None => return heard.what,
+            }
+        }
+    };
     tokio::select! {
-        heard = signals.next() => heard.what,
+        interruption = signalled => interruption,
         () = timed_out => Interruption::Timeout,
     }
 }

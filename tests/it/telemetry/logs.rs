@@ -441,3 +441,41 @@ fn a_pipe_that_nobody_reads_holds_no_request_up() {
     assert!(ended.success());
     assert!(said.len() > 64 << 10, "{} bytes", said.len());
 }
+
+/// A recorder as a service manager starts it: in a session of its own, without a terminal.
+#[test]
+fn a_recorder_without_a_terminal_begins_its_log_anew() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command("setsid");
+    let args = [
+        "record",
+        "-o",
+        "one",
+        "--mode",
+        "gateway",
+        "--log-file",
+        "log",
+    ];
+    command.arg("--wait").arg(tested()).args(args);
+    command.env("GOPROXY", "http://127.0.0.1:9");
+    let recorder = Spawned::start(command);
+    recorder.wait_for_stderr("end with Ctrl-C");
+    let told = run(sandbox.modtape(["env", "MODTAPE_PID"]), LIMIT).expect_success();
+    let pid = told.stdout.trim().parse().expect("a number");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+    let told = run(sandbox.modtape(["env", "GOPROXY"]), LIMIT).expect_success();
+    let (_, rest) = told.stdout.split_once("http://").expect("a URL");
+    let address = rest.split(['/', ',']).next().expect("an address");
+    let address = address.trim().parse().expect("an address");
+    assert_ne!(ask(address, "GET", "/first", "").status, 0);
+    fs::rename(sandbox.join("log"), sandbox.join("log.1")).expect("our own folder");
+    rustix::process::kill_process(pid, Signal::HUP).expect("it runs");
+    recorder.wait_for_stderr("log is opened again");
+    assert_ne!(ask(address, "GET", "/second", "").status, 0);
+    rustix::process::kill_process(pid, Signal::INT).expect("it runs");
+    recorder.end();
+    for (name, path, other) in [("log.1", "/first", "/second"), ("log", "/second", "/first")] {
+        let log = read(&sandbox.join(name));
+        assert!(log.contains(path) && !log.contains(other), "{name}: {log}");
+    }
+}
