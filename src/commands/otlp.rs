@@ -269,7 +269,8 @@ impl AfterCommand {
 
     fn try_to_send(self, dir: &Path) -> anyhow::Result<(Sent, String)> {
         let clock = Clock::start();
-        let deadline = clock.now() + AFTER_COMMAND.min(self.destination.timeout);
+        let limit = AFTER_COMMAND.min(self.destination.timeout);
+        let deadline = clock.now() + limit;
         let recording = Recording::open(dir)?;
         let rows: Vec<_> = recording.rows().iter().collect();
         let host = host_name();
@@ -288,7 +289,11 @@ impl AfterCommand {
                 () = stop.heard() => Err(anyhow::anyhow!("stopped by a signal")),
             }
         });
-        let sent = sent.context("cannot send")??;
+        let mut sent: Sent = sent.context("cannot send")??;
+        if let Some(SendError::Silent(within)) = &mut sent.failure {
+            // The time of the last request alone says little.
+            *within = limit;
+        }
         Ok((sent, recording.manifest().trace.to_string()))
     }
 }

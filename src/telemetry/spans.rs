@@ -615,3 +615,32 @@ fn list(key: &str, words: &[String]) -> KeyValue {
     let values = words.collect();
     pair(key, Value::ArrayValue(ArrayValue { values }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_ids_are_the_same_again_and_differ_by_all_that_they_are_of() {
+        let (trace, other) = (Hex([1; 16]), Hex([2; 16]));
+        let id = derive(trace, Hex([3; 8]), &[b"dns"]);
+        assert_eq!(id, derive(trace, Hex([3; 8]), &[b"dns"]));
+        for differs in [
+            derive(other, Hex([3; 8]), &[b"dns"]),
+            derive(trace, Hex([4; 8]), &[b"dns"]),
+            derive(trace, Hex([3; 8]), &[b"tls"]),
+            derive(trace, Hex([3; 8]), &[b"d", b"ns"]),
+        ] {
+            assert_ne!(id, differs);
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_says_that_it_is_cut() {
+        let long = "é".repeat(LONGEST);
+        let cut = cut(&long);
+        assert!(cut.len() <= LONGEST + '…'.len_utf8() && cut.ends_with("é…"));
+        assert_eq!(executable("/usr/bin/go"), "go");
+        assert_eq!(executable("/"), "/");
+    }
+}

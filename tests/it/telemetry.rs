@@ -1,5 +1,6 @@
-//! What tells others of the traffic: logs, metrics, and ids that requests carry.
+//! What tells others of the traffic: logs, metrics, traces, and ids that requests carry.
 
 mod logs;
 pub(crate) mod metrics;
 mod propagation;
+mod traces;

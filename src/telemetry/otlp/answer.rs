@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use percent_encoding::percent_decode_str;
 use prost::Message;
+use serde_json::Value;
 
 use super::{Answer, Taken, Verdict};
 
@@ -72,8 +73,18 @@ pub(super) fn of_protobuf(answer: &Answer) -> Verdict {
 /// Of a POST of JSON.
 pub(super) fn of_json(answer: &Answer) -> Verdict {
     by_status(answer).unwrap_or_else(|| {
-        let response = serde_json::from_slice::<ExportTraceServiceResponse>(&answer.body);
-        taken(response.unwrap_or_default().partial_success)
+        // Not by its own type, which takes a number for a number only: Protobuf's JSON writes it as text.
+        let response = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
+        let partial = &response["partialSuccess"];
+        let rejected = match &partial["rejectedSpans"] {
+            Value::String(text) => text.parse().unwrap_or(0),
+            number => number.as_i64().unwrap_or(0),
+        };
+        let message = partial["errorMessage"].as_str().unwrap_or_default();
+        taken(Some(ExportTracePartialSuccess {
+            rejected_spans: rejected,
+            error_message: message.to_owned(),
+        }))
     })
 }
 
@@ -197,5 +208,111 @@ const fn name(code: u16) -> &'static str {
         15 => "DATA_LOSS",
         16 => "UNAUTHENTICATED",
         _ => "UNKNOWN",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, fields: &[(&'static str, &str)], body: &[u8]) -> Answer {
+        let fields = fields.iter().map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, value.parse().unwrap())
+        });
+        let fields: HeaderMap = fields.collect();
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: fields.clone(),
+            body: Bytes::copy_from_slice(body),
+            trailers: fields,
+        }
+    }
+
+    fn in_words(verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Taken(taken) => {
+                let message = taken.message.unwrap_or_default();
+                format!("taken {} {message}", taken.rejected)
+            }
+            Verdict::Again(why, after) => format!("again {why} {after:?}"),
+            Verdict::Refused(why) => format!("refused {why}"),
+        }
+    }
+
+    #[test]
+    fn over_http_the_status_decides_and_a_pause_is_heeded() {
+        for (status, fields, expected) in [
+            (200, &[][..], "taken 0 "),
+            (400, &[], "refused 400 Bad Request"),
+            (301, &[], "refused 301 Moved Permanently"),
+            (500, &[], "refused 500 Internal Server Error"),
+            (429, &[], "again 429 Too Many Requests None"),
+            (
+                503,
+                &[("retry-after", "7")],
+                "again 503 Service Unavailable Some(7s)",
+            ),
+            (
+                503,
+                &[("retry-after", "Mon, 30 Nov 2026")],
+                "again 503 Service Unavailable None",
+            ),
+        ] {
+            let verdict = of_protobuf(&answer(status, fields, b""));
+            assert_eq!(in_words(verdict), expected);
+        }
+        let partial = ExportTraceServiceResponse {
+            partial_success: Some(ExportTracePartialSuccess {
+                rejected_spans: 3,
+                error_message: String::from("too\nold"),
+            }),
+        };
+        let verdict = of_protobuf(&answer(200, &[], &partial.encode_to_vec()));
+        assert_eq!(in_words(verdict), "taken 3 too old");
+        let json = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"old"}}"#;
+        assert_eq!(in_words(of_json(&answer(200, &[], json))), "taken 3 old");
+    }
+
+    #[test]
+    fn over_grpc_the_trailer_decides() {
+        let info = RetryInfo {
+            retry_delay: Some(Delay {
+                seconds: 2,
+                nanos: 500_000_000,
+            }),
+        };
+        let status = RpcStatus {
+            details: vec![Any {
+                type_url: String::from("type.googleapis.com/google.rpc.RetryInfo"),
+                value: info.encode_to_vec(),
+            }],
+        };
+        let details = BASE64.encode(status.encode_to_vec());
+        let details: &str = &details;
+        for (fields, expected) in [
+            (vec![("grpc-status", "0")], "taken 0 "),
+            (vec![("grpc-status", "14")], "again UNAVAILABLE None"),
+            (
+                vec![("grpc-status", "16"), ("grpc-message", "who%20are you")],
+                "refused UNAUTHENTICATED: who are you",
+            ),
+            (vec![("grpc-status", "8")], "refused RESOURCE_EXHAUSTED"),
+            (
+                vec![("grpc-status", "8"), ("grpc-status-details-bin", details)],
+                "again RESOURCE_EXHAUSTED Some(2.5s)",
+            ),
+            (
+                vec![],
+                "refused 200 OK without grpc-status: it does not speak gRPC",
+            ),
+        ] {
+            assert_eq!(in_words(of_grpc(&answer(200, &fields, b""))), expected);
+        }
+        assert_eq!(
+            in_words(of_grpc(&answer(404, &[], b""))),
+            "refused 404 Not Found"
+        );
+        assert_eq!(&framed(b"abc", true)[..], b"\x01\0\0\0\x03abc");
     }
 }

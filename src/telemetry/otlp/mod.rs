@@ -250,3 +250,76 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 fn json(request: &ExportTraceServiceRequest) -> String {
     serde_json::to_string(request).expect("messages are plain data")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Sends one batch to who answers with these statuses, each with a `Retry-After`; gives what came of it, how
+    /// long that took, and how many answers are left.
+    async fn sent(answers: &[(u16, &'static str)], limit: Duration) -> (String, Duration, usize) {
+        let answers: &'static Mutex<VecDeque<(u16, &'static str)>> =
+            Box::leak(Box::new(Mutex::new(answers.iter().copied().collect())));
+        let ask: Ask = Box::new(|_| {
+            let next = answers.lock().unwrap().pop_front();
+            Box::pin(async move {
+                let Some((status, after)) = next else {
+                    return std::future::pending().await;
+                };
+                let headers = [("retry-after", after)].into_iter();
+                let headers = headers.filter(|(_, after)| !after.is_empty());
+                let headers = headers.map(|(name, value)| {
+                    (http::HeaderName::from_static(name), value.parse().unwrap())
+                });
+                Ok(Answer {
+                    status: StatusCode::from_u16(status).unwrap(),
+                    headers: headers.collect(),
+                    body: Bytes::new(),
+                    trailers: HeaderMap::new(),
+                })
+            })
+        });
+        let destination = Destination::of(&std::collections::BTreeMap::new(), None).unwrap();
+        let clock = Clock::start();
+        let exporter = Exporter::new(destination, clock, ask);
+        let batch = Batch {
+            request: ExportTraceServiceRequest::default(),
+            spans: 0,
+        };
+        let outcome = exporter.send(&batch, limit).await;
+        let outcome = outcome.map_or_else(|error| error.to_string(), |_| String::from("taken"));
+        let took = clock.now().since(Timestamp::default());
+        (outcome, took, answers.lock().unwrap().len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_collector_is_asked_again_within_the_time_that_there_is() {
+        let limit = Duration::from_secs(10);
+        let (outcome, took, left) = sent(&[(503, "3"), (429, "4"), (200, "")], limit).await;
+        assert_eq!((&*outcome, took.as_secs(), left), ("taken", 7, 0));
+        // It would be too late: so nobody waits.
+        let (outcome, took, left) = sent(&[(503, "11"), (200, "")], limit).await;
+        assert_eq!(
+            (&*outcome, left),
+            ("it answered 503 Service Unavailable", 1)
+        );
+        assert_eq!(took.as_secs(), 0);
+        let (outcome, took, _) = sent(&[], limit).await;
+        assert_eq!((&*outcome, took.as_secs()), ("no answer within 10 s", 10));
+        // Each pause is longer than the one before, and at most so long.
+        let (outcome, took, left) = sent(&[(502, ""), (504, ""), (200, "")], limit).await;
+        assert_eq!((&*outcome, left), ("taken", 0));
+        assert!((1_500..=3_000).contains(&took.as_millis()), "{took:?}");
+        let busy = [(503, "0"); 9];
+        let (outcome, _, left) = sent(&busy, limit).await;
+        assert_eq!(
+            (&*outcome, left),
+            ("it answered 503 Service Unavailable", 4)
+        );
+        let (_, _, left) = sent(&[(400, ""), (200, "")], limit).await;
+        assert_eq!(left, 1);
+    }
+}

@@ -50,6 +50,7 @@ fn peaks(dir: &str) -> Vec<(&'static str, u64)> {
         "pcapng --pcap-bodies all -o -",
         "curl -o -",
         "trace -o -",
+        "otlp -o -",
         "har -o a.har",
         "pcapng -o a.pcapng",
         "goproxy -o tree",

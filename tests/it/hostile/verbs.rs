@@ -22,7 +22,7 @@ const CPU_SECONDS: u32 = 40;
 const MEMORY: u32 = 64 << 20;
 
 /// The verbs that read; `hostile` is the recording, and `sound` the one that it was made of.
-const VERBS: [&[&str]; 29] = [
+const VERBS: [&[&str]; 30] = [
     &["ls", "hostile"],
     &["ls", "hostile", "--sort", "host", "--color", "always"],
     &["ls", "hostile", "--json"],
@@ -53,6 +53,7 @@ const VERBS: [&[&str]; 29] = [
     &["export", "csv", "hostile"],
     &["export", "curl", "hostile"],
     &["export", "trace", "hostile"],
+    &["export", "otlp", "hostile", "-o", "-"],
     // Where the sandbox is not looked at: all else would show.
     &["export", "goproxy", "hostile", "-o", "run/tree"],
     &["recordings", "list"],

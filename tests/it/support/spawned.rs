@@ -90,6 +90,12 @@ impl Spawned {
         self.stdout.wait_for(is_met, text)
     }
 
+    /// Blocks until stdout is as `is_met` wants it, which `what` describes, and gives all that it holds.
+    #[track_caller]
+    pub fn stdout_when(&self, what: &str, is_met: impl Fn(&str) -> bool) -> String {
+        self.stdout.wait_for(|heard| is_met(&heard.text()), what)
+    }
+
     /// Blocks until stderr holds `text`, and gives all that it holds.
     #[track_caller]
     pub fn wait_for_stderr(&self, text: &str) -> String {
