@@ -15,7 +15,7 @@
 //! 6. [`upstream`] the only code that dials · [`replay`] finds the recorded answer · [`export`] a
 //!    recording to bytes · [`import`] others' files to exchanges · [`child`] the wrapped command ·
 //!    [`netns`] a network namespace that nothing leaves · [`telemetry`] logs, metrics, traces
-//! 7. [`proxy`] the client leg; its heart is `handler.rs` · `objects` object stores, over our dialer
+//! 7. [`proxy`] the client leg; its heart is `handler.rs` · `objects` object stores, over our dialer · `report` a page to look at
 //! 8. `serve` a module proxy for a team: tiers, proofs, one fetch for all · [`terminal`] how things look: tables, words, the status line, the summary
 //! 9. [`commands`] a file, or a folder, per verb; with `terminal` the only code that prints or reads the environment
 #![forbid(unsafe_code)]
