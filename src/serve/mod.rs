@@ -62,7 +62,7 @@ pub(crate) use listener::{Listening, serve};
 pub(crate) use measured::HOST;
 pub(crate) use memory::Memory;
 pub(crate) use metrics::Sources;
-pub(crate) use private::{Git, Private, Users, mistake_in_git_pattern};
+pub(crate) use private::{Gate, Git, Hosts, Private, Users, mistake_in_git_pattern};
 pub(crate) use purge::Purge;
 pub(crate) use redis::Redis;
 pub(crate) use server::{Parts, Server};

@@ -7,13 +7,11 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::gateway::Asking;
 use super::running::Fixed;
 use crate::commands::session::running::{self, Announcement, Own, Running};
 use crate::commands::session::socket::Socket;
-use crate::terminal::status::{SessionId, Source, Status, StatusSource, Verb};
-
-/// The gateways through which a server asks upstream; a reload gives it others.
-pub(super) type Asking = Vec<StatusSource>;
+use crate::terminal::status::{SessionId, Source, Status, Verb};
 
 /// An announcement that ends with this.
 pub(super) struct Announced {

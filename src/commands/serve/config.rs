@@ -19,7 +19,7 @@ const VERB: &str = "serve";
 const LIMIT: u64 = 1 << 20;
 
 /// What a table of private modules may have.
-const KEYS: [&str; 3] = ["upstream", "auth", "vcs"];
+const KEYS: [&str; 4] = ["upstream", "auth", "vcs", "vcs-hosts"];
 
 /// The options of a run: those of the command line, and those of the file where it says nothing.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub(super) struct Private {
     pub(super) auth: Option<String>,
     /// The version control systems of repositories.
     pub(super) vcs: Option<Vec<String>>,
+    /// The hosts that repositories may lie on, beside that of the pattern.
+    pub(super) vcs_hosts: Option<Vec<String>>,
 }
 
 impl PartialEq for Private {
@@ -56,7 +58,8 @@ impl PartialEq for Private {
     fn eq(&self, other: &Self) -> bool {
         let of = |one: &Self| {
             let (upstream, auth) = (one.upstream.clone(), one.auth.clone());
-            (one.pattern.clone(), upstream, auth, one.vcs.clone())
+            let (vcs, hosts) = (one.vcs.clone(), one.vcs_hosts.clone());
+            (one.pattern.clone(), upstream, auth, vcs, hosts)
         };
         of(self) == of(other)
     }
@@ -314,7 +317,7 @@ impl<'a> Text<'a> {
                 return Err(self.error(key.span().start, unknown(name, KEYS.into_iter())));
             }
             let takes = match name {
-                "vcs" => Takes::Many,
+                "vcs" | "vcs-hosts" => Takes::Many,
                 _ => Takes::One,
             };
             let values = self.values(name, takes, value)?;
@@ -336,6 +339,7 @@ impl<'a> Text<'a> {
             upstream,
             auth,
             vcs: found.remove("vcs"),
+            vcs_hosts: found.remove("vcs-hosts"),
         })
     }
 }

@@ -62,6 +62,31 @@ pub(super) struct Outgoing<'a> {
     pub(super) shows_netrc: bool,
 }
 
+/// The gateways through which a server asks upstream, for those who look at it; a reload gives it others.
+pub(super) type Asking = Vec<StatusSource>;
+
+/// How upstream is dialled.
+pub(super) struct Way<'a> {
+    pub(super) clock: Clock,
+    pub(super) roots: &'a tls::Roots,
+    pub(super) parents: ParentProxies,
+    pub(super) overrides: Overrides,
+    /// Our own addresses.
+    pub(super) barred: Vec<SocketAddr>,
+}
+
+pub(super) fn dialer(way: Way<'_>) -> Dialer {
+    Dialer::new(Settings {
+        clock: way.clock,
+        limits: LIMITS,
+        tls: tls::ClientConfigs::new(way.roots),
+        parents: way.parents,
+        overrides: way.overrides,
+        reach: Reach::all_but(way.barred),
+        sockets: OwnSockets::default(),
+    })
+}
+
 /// A gateway on a port of loopback, behind a token that nobody else is told.
 pub(super) struct InProcess {
     base: String,
@@ -79,14 +104,12 @@ impl InProcess {
         let is_replay = outgoing.replay.is_some();
         let responder = match outgoing.replay {
             Some(replay) => Responder::Replay(replay),
-            None => Responder::Upstream(Dialer::new(Settings {
+            None => Responder::Upstream(dialer(Way {
                 clock,
-                limits: LIMITS,
-                tls: tls::ClientConfigs::new(&outgoing.roots),
+                roots: &outgoing.roots,
                 parents: outgoing.parents,
                 overrides: outgoing.overrides,
-                reach: Reach::all_but(vec![address, outgoing.own]),
-                sockets: OwnSockets::default(),
+                barred: vec![address, outgoing.own],
             })),
         };
         let mut settings = outgoing.go.settings.clone();

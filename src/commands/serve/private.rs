@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, anyhow};
 
 use super::config::Private as Table;
-use super::gateway::{InProcess, Outgoing};
+use super::gateway::{InProcess, Outgoing, Way, dialer};
 use super::running::Fixed;
 use crate::child::go_for;
 use crate::cli::DialArgs;
@@ -18,7 +18,8 @@ use crate::commands::session::Variables;
 use crate::gomod::{Base, GoProxy, ProxyTarget, pattern_mistakes};
 use crate::redact::{url_without_secrets, url_without_userinfo};
 use crate::serve::{
-    Access, Git, Parts, Private, Server, Tiers, Truth, Upstream, Users, mistake_in_git_pattern,
+    Access, Gate, Git, Hosts, Parts, Private, Server, Tiers, Truth, Upstream, Users,
+    mistake_in_git_pattern,
 };
 use crate::tls::Roots;
 use crate::upstream::{Overrides, ParentProxies};
@@ -37,8 +38,16 @@ pub(super) struct Rule {
 
 enum From {
     Proxies(Box<Proxies>),
-    /// Repositories, by these version control systems, such as `git|hg`.
-    Repositories(String),
+    Repositories(Box<Repositories>),
+}
+
+struct Repositories {
+    /// Version control systems, such as `git|hg`.
+    systems: String,
+    /// Where they may lie.
+    hosts: Hosts,
+    overrides: Overrides,
+    parents: ParentProxies,
 }
 
 struct Proxies {
@@ -105,13 +114,26 @@ impl Rule {
             if systems.is_empty() {
                 return Err(wrong("vcs names no version control system"));
             }
+            let others = table.vcs_hosts.as_deref().unwrap_or_default();
+            let hosts = Hosts::new(pattern, others);
+            let usage = |error| Failure::new(USAGE, error);
             return Ok(Self {
                 pattern: pattern.clone(),
-                from: From::Repositories(systems.join("|")),
+                from: From::Repositories(Box::new(Repositories {
+                    systems: systems.join("|"),
+                    hosts: hosts.map_err(|why| wrong(&format!("vcs-hosts: {why}")))?,
+                    overrides: dialling::overrides(dial).map_err(usage)?,
+                    parents: dialling::parents(dial, variables).map_err(usage)?,
+                })),
             });
         }
-        if table.vcs.is_some() {
-            return Err(wrong("vcs goes with upstream = \"git\""));
+        for (name, is_given) in [
+            ("vcs", table.vcs.is_some()),
+            ("vcs-hosts", table.vcs_hosts.is_some()),
+        ] {
+            if is_given {
+                return Err(wrong(&format!("{name} goes with upstream = \"git\"")));
+            }
         }
         let list = GoProxy::parse(&table.upstream);
         for entry in &list.entries {
@@ -183,8 +205,8 @@ impl Rule {
             access: Access::default(),
         };
         let inside = match self.from {
-            From::Repositories(systems) if !common.is_offline => {
-                parts.git = Some(git(fixed, &systems)?);
+            From::Repositories(repositories) if !common.is_offline => {
+                parts.git = Some(git(common, *repositories).await?);
                 None
             }
             From::Repositories(_) => None,
@@ -224,7 +246,8 @@ impl Rule {
     }
 }
 
-fn git(fixed: &Fixed, systems: &str) -> anyhow::Result<Git> {
+async fn git(common: &Common<'_>, repositories: Repositories) -> anyhow::Result<Git> {
+    let fixed = common.fixed;
     let go = go_for(None, fixed.variables.path.as_ref());
     let go = go
         .context("private modules are to come from their repositories, and there is no go command on the PATH")
@@ -234,7 +257,16 @@ fn git(fixed: &Fixed, systems: &str) -> anyhow::Result<Git> {
         .with_context(|| format!("go gets no folder in {}", folder.display()))?;
     let is_set = |name: &str| std::env::var_os(name).is_some();
     let has_ssh = is_set("GIT_SSH_COMMAND") || is_set("GIT_SSH");
-    Ok(Git::new(go, folder, systems, has_ssh))
+    let dialer = dialer(Way {
+        clock: fixed.clock,
+        roots: common.roots,
+        parents: repositories.parents,
+        overrides: repositories.overrides,
+        barred: vec![fixed.address],
+    });
+    let gate = Gate::open(repositories.hosts, dialer).await;
+    let gate = gate.context("there is no way out for go")?;
+    Ok(Git::new(go, folder, &repositories.systems, has_ssh, gate))
 }
 
 /// Where private modules are kept: apart from what is shared, exported or looked after.

@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::announced::Asking;
 use super::config::Settings;
 use super::from::Held;
+use super::gateway::Asking;
 use super::running::{Fixed, Plan, RELOADED, Running, leads_to};
 use super::{certificate, goproxy_of};
 use crate::commands::failure::Failure;

@@ -8,10 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use super::announced::Asking;
 use super::config::Settings;
 use super::from::Held;
-use super::gateway::{InProcess, Outgoing};
+use super::gateway::{Asking, InProcess, Outgoing};
 use super::private::{Common, Rule, Store};
 use super::recording::UpstreamRecording;
 use crate::child::GoFacts;

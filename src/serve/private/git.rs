@@ -22,6 +22,7 @@ use crate::gomod::{Kind, TEXT_LIMIT, ZIP_LIMIT, is_canonical_version};
 use crate::redact::Redactor;
 use crate::serve::failure::Failure;
 use crate::serve::item::Item;
+use crate::serve::private::gate::Gate;
 
 /// How long one go command may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -61,6 +62,8 @@ pub(crate) struct Git {
     /// Changes to the environment of modtape.
     variables: Vec<(&'static str, OsString)>,
     places: Semaphore,
+    /// The way out of go and git.
+    _gate: Gate,
 }
 
 /// What came of asking.
@@ -127,8 +130,8 @@ impl Drop for Group {
 
 impl Git {
     /// Modules that the command `go` fetches by the version control systems `vcs`, such as `git|hg`. Its folders are made
-    /// in `folder`. `has_ssh` says that the user has said how ssh is run.
-    pub(crate) fn new(go: PathBuf, folder: PathBuf, vcs: &str, has_ssh: bool) -> Self {
+    /// in `folder`, and it leaves by `gate` alone. `has_ssh` says that the user has said how ssh is run.
+    pub(crate) fn new(go: PathBuf, folder: PathBuf, vcs: &str, has_ssh: bool, gate: Gate) -> Self {
         let mut variables: Vec<(&'static str, OsString)> = [
             ("GO111MODULE", "on"),
             ("GOFLAGS", "-modcacherw"),
@@ -146,22 +149,33 @@ impl Git {
             ("GCM_INTERACTIVE", "never"),
             // A repository's host sends nobody elsewhere.
             ("GIT_ALLOW_PROTOCOL", "https:ssh"),
-            ("GIT_CONFIG_PARAMETERS", "'http.followRedirects=false'"),
+            // Each in both spellings: what the user has set leads past the gate.
+            ("NO_PROXY", ""),
+            ("no_proxy", ""),
         ]
         .map(|(name, value)| (name, value.into()))
         .to_vec();
         variables.push(("GOVCS", format!("*:{vcs}").into()));
+        let url = gate.url();
+        for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
+            variables.push((name, url.clone().into()));
+        }
+        // The user's git may have a proxy of its own.
+        let config = format!("'http.followRedirects=false' 'http.proxy={url}'");
+        variables.push(("GIT_CONFIG_PARAMETERS", config.into()));
         if !has_ssh {
             // A master that stays would hold the pipes of a command that has ended.
             let ssh =
                 "ssh -o ControlMaster=no -o ControlPath=none -o BatchMode=yes -o ConnectTimeout=10";
-            variables.push(("GIT_SSH_COMMAND", ssh.into()));
+            variables.push(("GIT_SSH_COMMAND", gate.hosts.ssh(ssh).into()));
+            variables.push(("GIT_SSH_VARIANT", "ssh".into()));
         }
         Self {
             go,
             folder,
             variables,
             places: Semaphore::new(AT_ONCE),
+            _gate: gate,
         }
     }
 

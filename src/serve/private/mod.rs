@@ -1,6 +1,7 @@
 //! Private modules: each pattern has a server of its own, with its own upstream. What it keeps lies apart from what is
 //! shared with other machines, the checksum database never hears of its modules, and nothing is fetched ahead of them.
 
+mod gate;
 mod git;
 mod users;
 
@@ -13,6 +14,7 @@ use tokio::task::JoinSet;
 
 pub(super) use self::git::{Body, Found};
 
+pub(crate) use self::gate::{Gate, Hosts};
 pub(crate) use self::git::{Git, mistake_in_git_pattern};
 pub(crate) use self::users::Users;
 

@@ -437,6 +437,16 @@ fn a_table_that_cannot_be_served_is_an_error_with_its_line() {
         ),
         (
             "a.example/*",
+            "upstream = \"https://x.example\"\nvcs-hosts = [\"y.example\"]",
+            "vcs-hosts goes with",
+        ),
+        (
+            "a.example/*",
+            "upstream = \"git\"\nvcs-hosts = [\"*\"]",
+            "vcs-hosts: \"*\" is neither a host nor",
+        ),
+        (
+            "a.example/*",
             "upstream = \"https://x.example\"\nvcs = [\"git\"]",
             "vcs goes with",
         ),

@@ -334,6 +334,31 @@ fn a_client_that_leaves_takes_no_connection_to_redis_with_it() {
 }
 
 #[test]
+fn what_came_while_redis_was_waited_for_is_not_fetched_again() {
+    let sandbox = Sandbox::new();
+    let Some(server) = Server::start(&sandbox) else {
+        return;
+    };
+    let origin = lists("v1.0.0\n");
+    let a = replica(&sandbox, &origin, ALONE, &server.url());
+    assert_eq!(a.get(&list_of("x")).status, 200);
+    server.redis.signal(Signal::STOP);
+    let list = list_of("y");
+    thread::scope(|scope| {
+        // The second one gives Redis up when the first one's answer has long been here.
+        let first = scope.spawn(|| get(a.address, &list));
+        thread::sleep(Duration::from_millis(150));
+        let second = scope.spawn(|| get(a.address, &list));
+        for client in [first, second] {
+            assert_eq!(client.join().expect("no panic").text(), "v1.0.0\n");
+        }
+    });
+    server.redis.signal(Signal::CONT);
+    assert_eq!(asked(&origin, &list), 1);
+    a.end();
+}
+
+#[test]
 fn garbage_is_no_answer_and_is_said_once() {
     let sandbox = Sandbox::new();
     let Some(server) = Server::start(&sandbox) else {

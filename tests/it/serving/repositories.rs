@@ -24,6 +24,85 @@ fn discovery(name: &'static str) -> Rule {
         .body(page)
 }
 
+/// A server of the modules of the team, with further lines in its table, that leaves by `parent`.
+fn serving(
+    sandbox: &Sandbox,
+    origin: &Origin,
+    parent: &ParentProxy,
+    lines: &str,
+) -> Option<Serving> {
+    let go = sandbox.go("1.27")?;
+    let table = format!("[private.\"git.corp.example\"]\nupstream = \"git\"\n{lines}");
+    fs::write(sandbox.join("modtape.toml"), table).expect("our own folder");
+    let flags = ["serve", "--listen", "127.0.0.1:0", "--store", "store"];
+    let mut command = sandbox.modtape(flags);
+    let go_folder = go.parent().expect("it lies in a folder");
+    command
+        .args(["--config", "modtape.toml"])
+        .current_dir(sandbox.path())
+        .env("PATH", search_path(&[go_folder]))
+        .env("HTTPS_PROXY", parent.url())
+        .env("SSL_CERT_FILE", origin.root_pem_path())
+        .env("GIT_SSL_CAINFO", origin.root_pem_path());
+    Some(Serving::told(Spawned::start(command)))
+}
+
+#[test]
+fn repositories_lie_on_the_hosts_that_are_allowed_and_on_no_other() {
+    let sandbox = Sandbox::new();
+    let repositories = repository(MODULE, 1000);
+    let is_git = |served: &Served| served.raw_path.contains("git-upload-pack");
+    let page = |name: &'static str, repository: &str| {
+        let page = format!(
+            r#"<html><head><meta name="go-import" content="git.corp.example/team/{name} git {repository}">"#
+        );
+        let path = format!("/team/{name}");
+        Rule::when(move |served: &Served| served.path == path && !is_git(served))
+            .status(200)
+            .header("content-type", "text/html")
+            .body(page)
+    };
+    let origin = Origin::builder(Content::default())
+        .rule(page("lib", "https://other.lab.example/team/lib.git"))
+        .rule(page("ssh", "ssh://git@elsewhere.example/team/lib.git"))
+        .rule(page("away", "https://elsewhere.example/team/lib.git"))
+        .rule(
+            Rule::suffix("/team/sent")
+                .status(302)
+                .header("location", "https://elsewhere.example/team/sent?go-get=1"),
+        )
+        .rule(Rule::when(is_git).git(repositories.path()))
+        .start();
+    let parent = ParentProxy::http(origin.addr()).start();
+    let lines = "vcs-hosts = [\"*.lab.example\"]\n";
+    let Some(allowed) = serving(&sandbox, &origin, &parent, lines) else {
+        return;
+    };
+    let list = |serving: &Serving, name: &str| {
+        serving.get(&format!("/git.corp.example/team/{name}/@v/list"))
+    };
+    assert_eq!(list(&allowed, "lib").text(), "v1.0.0\n");
+    for name in ["ssh", "away", "sent"] {
+        let answer = list(&allowed, name);
+        assert_eq!(answer.status, 502, "{name}: {}", answer.text());
+    }
+    let why = list(&allowed, "away").text();
+    assert!(why.contains("403"), "{why}");
+    allowed.end();
+    for target in parent.targets() {
+        let is_allowed = matches!(&*target, "git.corp.example:443" | "other.lab.example:443");
+        assert!(is_allowed, "{target}");
+    }
+    let before = parent.targets().len();
+    let other = Sandbox::new();
+    let strict = serving(&other, &origin, &parent, "").expect("there is a go");
+    assert_eq!(list(&strict, "lib").status, 502);
+    strict.end();
+    for target in &parent.targets()[before..] {
+        assert_eq!(target, "git.corp.example:443");
+    }
+}
+
 #[test]
 fn a_module_comes_from_its_repository_and_what_is_not_there_is_a_404() {
     let (sandbox, client) = (Sandbox::new(), Sandbox::new());
@@ -39,26 +118,7 @@ fn a_module_comes_from_its_repository_and_what_is_not_there_is_a_404() {
         .rule(Rule::when(is_git).git(repositories.path()))
         .start();
     let parent = ParentProxy::http(origin.addr()).start();
-    let table = "[private.\"git.corp.example\"]\nupstream = \"git\"\n";
-    fs::write(sandbox.join("modtape.toml"), table).expect("our own folder");
-    let flags = [
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--store",
-        "store",
-        "--config",
-        "modtape.toml",
-    ];
-    let mut command = sandbox.modtape(flags);
-    let go_folder = go.parent().expect("it lies in a folder");
-    command
-        .current_dir(sandbox.path())
-        .env("PATH", search_path(&[go_folder]))
-        .env("HTTPS_PROXY", parent.url())
-        .env("SSL_CERT_FILE", origin.root_pem_path())
-        .env("GIT_SSL_CAINFO", origin.root_pem_path());
-    let serving = Serving::told(Spawned::start(command));
+    let serving = serving(&sandbox, &origin, &parent, "").expect("there is a go");
     for (path, expected, told) in [
         ("team/lib/@v/list", 200, "v1.0.0\n"),
         ("team/lib/@latest", 200, r#"{"Version":"v1.0.0","Time":""#),
