@@ -1,6 +1,7 @@
 // What an exchange, or a whole run, spent its time with: phases to scale.
 
 import { PHASES, type Row } from "./data";
+import { t } from "./language";
 import { duration } from "./words";
 
 /** The time that a picture shows, microseconds. */
@@ -33,10 +34,10 @@ export function Split({ split, wall }: { split: Record<string, number>; wall: nu
   const shares = Object.entries(split)
     .filter(([, us]) => us > 0)
     .sort((a, b) => b[1] - a[1]);
-  const text = shares.map(([name, us]) => `${name} ${duration(us)}`).join(", ");
+  const text = shares.map(([name, us]) => `${t(name)} ${duration(us)}`).join(", ");
   return (
     <figure class="split">
-      <div class="shares" role="img" aria-label={`Where the time went: ${text}`}>
+      <div class="shares" role="img" aria-label={`${t("Where the time went")}: ${text}`}>
         {shares.map(([name, us]) => (
           <i key={name} class={`phase ${name}`} style={{ width: `${(us * 100) / Math.max(1, wall)}%` }} />
         ))}
@@ -45,7 +46,7 @@ export function Split({ split, wall }: { split: Record<string, number>; wall: nu
         {shares.map(([name, us]) => (
           <span key={name}>
             <i class={`swatch phase ${name}`} aria-hidden="true" />
-            {name} {duration(us)} <b>{((us * 100) / Math.max(1, wall)).toFixed(0)}%</b>
+            {t(name)} {duration(us)} <b>{((us * 100) / Math.max(1, wall)).toFixed(0)}%</b>
           </span>
         ))}
       </figcaption>

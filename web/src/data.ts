@@ -202,10 +202,12 @@ export function rowsOf(data: Data): Row[] {
   return rows.sort((a, b) => a.start_us - b.start_us || a.id - b.id);
 }
 
-/** What the page was given: JSON, in gzip, in base64. */
-export async function embedded(): Promise<Data> {
-  const text = document.getElementById("data")?.textContent ?? "";
+/** Data as a page holds them: JSON, in gzip, in base64. */
+export async function decoded(text: string): Promise<Data> {
   const bytes = Uint8Array.from(atob(text.trim()), (c) => c.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return JSON.parse(await new Response(stream).text()) as Data;
 }
+
+/** What this page was given. */
+export const embedded = (): Promise<Data> => decoded(document.getElementById("data")?.textContent ?? "");

@@ -2,6 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { type Data, PHASES, type Row } from "./data";
+import { t } from "./language";
 import { duration, quoted, size } from "./words";
 
 function Copy({ text, what }: { text: string; what: string }) {
@@ -11,8 +12,8 @@ function Copy({ text, what }: { text: string; what: string }) {
     setIs(true);
   };
   return (
-    <button type="button" class="copy" onClick={copy} aria-label={`Copy ${what}`}>
-      {is ? "copied" : "copy"}
+    <button type="button" class="copy" onClick={copy} aria-label={`${t("copy")} ${what}`}>
+      {t(is ? "copied" : "copy")}
     </button>
   );
 }
@@ -72,25 +73,24 @@ export function Detail({ data, row, close }: { data: Data; row: Row; close: () =
         <h2>
           #{row.key} {row.what}
         </h2>
-        <button type="button" onClick={close} aria-label="Close">
+        <button type="button" onClick={close} aria-label={t("Close")}>
           ✕
         </button>
       </header>
       <p class="url">{row.url}</p>
       <p>
-        <b class={`status ${row.outcome}`}>{row.status ?? row.outcome}</b> {row.outcome}, {size(row.bytes)}, connection{" "}
-        {row.connection}
+        <b class={`status ${row.outcome}`}>{row.status ?? row.outcome}</b> {row.outcome}, {size(row.bytes)}, {t("connection")} {row.connection}
       </p>
       {row.why && <p class="why">{row.why}</p>}
       <table class="phases">
-        <caption>Phases</caption>
+        <caption>{t("Phases")}</caption>
         <tbody>
           {PHASES.map((name, index) => {
             const us = row.phases_us[index];
             if (us === null || us === undefined) return null;
             return (
               <tr key={name}>
-                <th scope="row">{name}</th>
+                <th scope="row">{t(name)}</th>
                 <td class="number">{duration(us)}</td>
                 <td class="scale">
                   <i class={`phase ${name}`} style={{ width: `${(us * 100) / longest}%` }} />
@@ -102,7 +102,7 @@ export function Detail({ data, row, close }: { data: Data; row: Row; close: () =
       </table>
       {row.text && (
         <section>
-          <h3>What it said</h3>
+          <h3>{t("What it said")}</h3>
           <pre>{row.text}</pre>
         </section>
       )}
@@ -112,8 +112,8 @@ export function Detail({ data, row, close }: { data: Data; row: Row; close: () =
         <Copied name="Wireshark" text={`frame.comment contains "exchange=${row.id} "`} />
         <Copied name="modtape" text={`modtape show ${row.key} ${quoted(data.report.recording)}`} />
       </dl>
-      {request.length > 0 && <Fields title="Request" fields={request} />}
-      {response.length > 0 && <Fields title="Response" fields={response} />}
+      {request.length > 0 && <Fields title={t("Request")} fields={request} />}
+      {response.length > 0 && <Fields title={t("Response")} fields={response} />}
     </aside>
   );
 }

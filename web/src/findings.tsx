@@ -1,6 +1,7 @@
 // What was found. A finding selects the exchanges that show it.
 
 import { type Finding, keyOf } from "./data";
+import { t } from "./language";
 import { duration, percent } from "./words";
 
 /** The keys of the exchanges that a finding points to. */
@@ -23,9 +24,9 @@ export function Findings(wanted: {
   const { findings, chosen } = wanted;
   const finding = findings.find((one) => one.code === chosen);
   return (
-    <section class="findings" aria-label="Findings">
-      <h2>Findings</h2>
-      {findings.length === 0 && <p>Nothing was found that is wrong or slow.</p>}
+    <section class="findings" aria-label={t("Findings")}>
+      <h2>{t("Findings")}</h2>
+      {findings.length === 0 && <p>{t("Nothing was found that is wrong or slow.")}</p>}
       <ul>
         {findings.map((one, index) => (
           <li key={index}>
@@ -53,8 +54,8 @@ export function Findings(wanted: {
         <div class="evidence">
           {finding.hint && (
             <p>
-              <b>Try:</b> {finding.hint}
-              {finding.estimate_us !== null && ` (about ${duration(finding.estimate_us)} instead)`}
+              <b>{t("Try:")}</b> {finding.hint}
+              {finding.estimate_us !== null && ` (${t("about {0} instead", duration(finding.estimate_us))})`}
             </p>
           )}
           <ul>
@@ -72,11 +73,9 @@ export function Findings(wanted: {
             ))}
           </ul>
           {finding.evidence_total > finding.evidence.length && (
-            <p>and {finding.evidence_total - finding.evidence.length} more</p>
+            <p>{t("and {0} more", finding.evidence_total - finding.evidence.length)}</p>
           )}
-          <p>
-            <code>{finding.docs}</code> explains it.
-          </p>
+          <p>{t("{0} explains it.", finding.docs)}</p>
         </div>
       )}
     </section>

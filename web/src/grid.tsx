@@ -3,6 +3,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Bar, type Span, place } from "./bar";
 import type { Row } from "./data";
+import { t } from "./language";
 import type { Line } from "./lines";
 import { duration, size } from "./words";
 
@@ -118,7 +119,7 @@ export function Grid(wanted: Wanted) {
       class="grid"
       role={wanted.isTree ? "treegrid" : "grid"}
       tabIndex={0}
-      aria-label="Exchanges"
+      aria-label={t("Exchanges")}
       aria-rowcount={lines.length + 1}
       aria-colcount={6}
       aria-activedescendant={active && shown.includes(active) ? `line-${current}` : undefined}
@@ -126,12 +127,12 @@ export function Grid(wanted: Wanted) {
       onKeyDown={onKeyDown}
     >
       <div class="line titles" role="row" aria-rowindex={1}>
-        <span role="columnheader">ID</span>
-        <span role="columnheader">What</span>
-        <span role="columnheader">Status</span>
-        <span role="columnheader">Time</span>
-        <span role="columnheader">Size</span>
-        <span role="columnheader" class="axis" aria-label="Time line">
+        <span role="columnheader">{t("ID")}</span>
+        <span role="columnheader">{t("What")}</span>
+        <span role="columnheader">{t("Status")}</span>
+        <span role="columnheader">{t("Time")}</span>
+        <span role="columnheader">{t("Size")}</span>
+        <span role="columnheader" class="axis" aria-label={t("Time line")}>
           <Ticks span={span} />
         </span>
       </div>

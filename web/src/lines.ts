@@ -55,18 +55,29 @@ export function lines(rows: Row[], group: Group, closed: ReadonlySet<string>): L
 
 /** How many exchanges are in flight: steps of a time and the number from there on. */
 export function inFlight(rows: Row[]): [number, number][] {
-  const changes: [number, number][] = [];
-  for (const row of rows) {
-    if (row.end_us > row.start_us) changes.push([row.start_us, 1], [row.end_us, -1]);
-  }
-  changes.sort((a, b) => a[0] - b[0]);
+  const begins = rows.map((row) => row.start_us).sort((a, b) => a - b);
+  const ends = rows.map((row) => row.end_us).sort((a, b) => a - b);
   const steps: [number, number][] = [[0, 0]];
-  let now = 0;
-  for (const [at, change] of changes) {
-    now += change;
-    const last = steps[steps.length - 1];
-    if (last && last[0] === at) last[1] = now;
-    else steps.push([at, now]);
+  let [begun, ended] = [0, 0];
+  while (ended < ends.length) {
+    const at = Math.min(begins[begun] ?? Infinity, ends[ended] ?? Infinity);
+    while ((begins[begun] ?? Infinity) <= at) begun++;
+    while ((ends[ended] ?? Infinity) <= at) ended++;
+    steps.push([at, begun - ended]);
   }
   return steps;
+}
+
+/** The most that were in flight in each of so many equal parts of a time. */
+export function mostInFlight(steps: [number, number][], from: number, to: number, parts: number): number[] {
+  const most = new Array<number>(parts).fill(0);
+  const width = (to - from) / parts;
+  steps.forEach(([at, number], index) => {
+    const until = steps[index + 1]?.[0] ?? at;
+    if (number === 0 || until < from || at > to) return;
+    const first = Math.max(0, Math.floor((at - from) / width));
+    const last = Math.min(parts - 1, Math.floor((until - from) / width));
+    for (let part = first; part <= last; part++) most[part] = Math.max(most[part] ?? 0, number);
+  });
+  return most;
 }

@@ -3,16 +3,18 @@
 import { render } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Split } from "./bar";
+import { Compare } from "./compare";
 import { type Data, embedded, keyOf, rowsOf } from "./data";
 import { Detail } from "./detail";
 import { type Test, FilterError, parse as parseFilter } from "./filter";
 import { Findings, shownBy } from "./findings";
 import { Grid } from "./grid";
+import { LANGUAGES, many, speak, t } from "./language";
 import { lines } from "./lines";
 import { GROUPS, type State, TABS, THEMES, hash, parse } from "./state";
 import { Strip } from "./strip";
 import { Hosts, Modules, Why } from "./tables";
-import { count, duration, quoted, size } from "./words";
+import { duration, quoted, size } from "./words";
 
 const KEYS: [string, string][] = [
   ["/", "filter"],
@@ -21,9 +23,10 @@ const KEYS: [string, string][] = [
   ["Esc", "close what is open"],
   ["g", "group by module, by host, or not"],
   [". ,", "next and previous finding"],
-  ["1 to 4", "the views"],
+  ["1 to 5", "the views"],
   ["z 0", "zoom to the exchange, show all"],
   ["t", "light or dark"],
+  ["l", "English, 简体中文"],
   ["?", "this list"],
 ];
 
@@ -34,6 +37,8 @@ function Page({ data }: { data: Data }) {
   const { report } = data;
   const rows = useMemo(() => rowsOf(data), [data]);
   const [state, setState] = useState<State>(() => parse(location.hash));
+  // Before anything of the page is said.
+  speak(state.language);
   const [folded, setFolded] = useState<ReadonlySet<string>>(new Set());
   const [helps, setHelps] = useState(false);
   const input = useRef<HTMLInputElement>(null);
@@ -95,6 +100,7 @@ function Page({ data }: { data: Data }) {
       change({ zoom: [Math.max(0, row.start_us - room), Math.min(end, row.end_us + room)] });
     } else if (event.key === "0") change({ zoom: null });
     else if (event.key === "t") change({ theme: next(THEMES, state.theme) });
+    else if (event.key === "l") change({ language: next(LANGUAGES, state.language) });
     else if (event.key === "?") setHelps(!helps);
     else return;
     event.preventDefault();
@@ -105,7 +111,7 @@ function Page({ data }: { data: Data }) {
   });
 
   const command = report.command.map(quoted).join(" ");
-  const ended = report.exit_code === null ? (report.closed ? "" : "unfinished") : `exit code ${report.exit_code}`;
+  const ended = report.exit_code === null ? (report.closed ? "" : t("unfinished")) : t("exit code {0}", report.exit_code);
   return (
     <div class={row ? "page has-detail" : "page"}>
       <header class="top">
@@ -114,16 +120,19 @@ function Page({ data }: { data: Data }) {
         </h1>
         <p class="facts">
           <span>{duration(report.wall_us)}</span>
-          <span>{count(report.requests, "request")}</span>
+          <span>{many(report.requests, "request")}</span>
           <span>{size(report.body_bytes)}</span>
           {ended && <span class={report.exit_code ? "bad" : ""}>{ended}</span>}
-          {report.damaged_places > 0 && <span class="bad">damaged in {count(report.damaged_places, "place")}</span>}
+          {report.damaged_places > 0 && <span class="bad">{t("damaged in {0} places", report.damaged_places)}</span>}
           {data.started && <time dateTime={data.started}>{data.started.slice(0, 16).replace("T", " ")}Z</time>}
           <button type="button" onClick={() => change({ theme: next(THEMES, state.theme) })}>
-            theme: {state.theme}
+            {t("theme")}: {t(state.theme)}
+          </button>
+          <button type="button" onClick={() => change({ language: next(LANGUAGES, state.language) })}>
+            {state.language === "en" ? "中文" : "English"}
           </button>
           <button type="button" aria-expanded={helps} onClick={() => setHelps(!helps)}>
-            keys ?
+            {t("keys")} ?
           </button>
         </p>
       </header>
@@ -134,7 +143,7 @@ function Page({ data }: { data: Data }) {
               <dt>
                 <kbd>{key}</kbd>
               </dt>
-              <dd>{what}</dd>
+              <dd>{t(what)}</dd>
             </div>
           ))}
         </dl>
@@ -149,7 +158,7 @@ function Page({ data }: { data: Data }) {
         choose={(code) => change({ finding: code })}
         show={(key) => change({ row: key, tab: "waterfall", filter: "" })}
       />
-      <nav class="tabs" role="tablist" aria-label="Views">
+      <nav class="tabs" role="tablist" aria-label={t("Views")}>
         {TABS.map((tab) => (
           <button
             key={tab}
@@ -168,7 +177,7 @@ function Page({ data }: { data: Data }) {
               document.getElementById(`tab-${tab}`)?.focus();
             }}
           >
-            {tab}
+            {t(tab)}
           </button>
         ))}
       </nav>
@@ -177,7 +186,7 @@ function Page({ data }: { data: Data }) {
           <>
             <form class="tools" role="search" onSubmit={(event) => event.preventDefault()}>
               <label>
-                Filter{" "}
+                {t("Filter")}{" "}
                 <input
                   ref={input}
                   type="search"
@@ -190,7 +199,7 @@ function Page({ data }: { data: Data }) {
                 />
               </label>
               <label>
-                Group{" "}
+                {t("Group")}{" "}
                 <select
                   value={state.group}
                   onChange={(event) =>
@@ -199,18 +208,20 @@ function Page({ data }: { data: Data }) {
                 >
                   {GROUPS.map((group) => (
                     <option key={group} value={group}>
-                      {group}
+                      {t(group)}
                     </option>
                   ))}
                 </select>
               </label>
               {state.zoom && (
                 <button type="button" onClick={() => change({ zoom: null })}>
-                  show all the time
+                  {t("show all the time")}
                 </button>
               )}
               <output id="filter-says" class={error ? "bad" : ""}>
-                {error ? `${error.message}` : `${shown.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")}`}
+                {error
+                  ? error.message
+                  : t("{0} of {1}", shown.length.toLocaleString("en"), rows.length.toLocaleString("en"))}
               </output>
             </form>
             <Strip rows={shown} span={span} processors={data.processors} zoom={(zoom) => change({ zoom })} />
@@ -235,11 +246,12 @@ function Page({ data }: { data: Data }) {
         )}
         {state.tab === "hosts" && <Hosts report={report} filter={(filter) => change({ filter, tab: "waterfall" })} />}
         {state.tab === "why" && <Why report={report} choose={(key) => change({ row: key })} />}
+        {state.tab === "compare" && <Compare data={data} rows={rows} />}
       </div>
       {row && <Detail key={row.key} data={data} row={row} close={() => change({ row: "" })} />}
       </main>
       <footer>
-        {data.tool}, recording {report.recording}
+        {t("{0}, recording {1}", data.tool, report.recording)}
       </footer>
     </div>
   );
@@ -251,6 +263,7 @@ if (root) {
     (data) => {
       root.textContent = "";
       render(<Page data={data} />, root);
+      performance.mark("ready");
     },
     (error: unknown) => {
       const line = document.createElement("p");

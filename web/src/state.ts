@@ -1,7 +1,9 @@
 // What a reader has chosen. It stands in the address behind `#`, so that a link to a finding works from a file.
 
-export type Tab = "waterfall" | "modules" | "hosts" | "why";
-export const TABS: Tab[] = ["waterfall", "modules", "hosts", "why"];
+import { LANGUAGES, type Language, preferred } from "./language";
+
+export type Tab = "waterfall" | "modules" | "hosts" | "why" | "compare";
+export const TABS: Tab[] = ["waterfall", "modules", "hosts", "why", "compare"];
 export type Group = "none" | "module" | "host";
 export const GROUPS: Group[] = ["none", "module", "host"];
 export type Theme = "auto" | "light" | "dark";
@@ -18,6 +20,7 @@ export interface State {
   /** What of the time axis is shown, microseconds, or null for all. */
   zoom: [number, number] | null;
   theme: Theme;
+  language: Language;
 }
 
 export const START: State = {
@@ -28,6 +31,7 @@ export const START: State = {
   row: "",
   zoom: null,
   theme: "auto",
+  language: preferred(),
 };
 
 const among = <T extends string>(all: readonly T[], text: string | null, otherwise: T): T =>
@@ -47,6 +51,7 @@ export function parse(hash: string): State {
     row: named.get("id") ?? "",
     zoom: isZoom ? [from, to] : null,
     theme: among(THEMES, named.get("theme"), START.theme),
+    language: among(LANGUAGES, named.get("lang"), START.language),
   };
 }
 
@@ -62,5 +67,6 @@ export function hash(state: State): string {
   put("id", state.row, "");
   put("z", state.zoom ? state.zoom.map(Math.round).join("-") : "", "");
   put("theme", state.theme, START.theme);
+  put("lang", state.language, START.language);
   return named.toString();
 }

@@ -3,11 +3,14 @@
 import { useMemo, useRef, useState } from "preact/hooks";
 import { type Span, place } from "./bar";
 import type { Row } from "./data";
-import { inFlight } from "./lines";
+import { inFlight, mostInFlight } from "./lines";
+import { t } from "./language";
 import { duration } from "./words";
 
 /** The height of the drawing, in its own units. */
 const HIGH = 40;
+/** And its width: parts of the time, each as high as the most that were in flight. */
+const PARTS = 1000;
 
 export function Strip(wanted: {
   rows: Row[];
@@ -17,7 +20,7 @@ export function Strip(wanted: {
 }) {
   const { span, processors } = wanted;
   const steps = useMemo(() => inFlight(wanted.rows), [wanted.rows]);
-  const most = Math.max(1, ...steps.map(([, number]) => number));
+  const most = useMemo(() => steps.reduce((most, [, number]) => Math.max(most, number), 1), [steps]);
   const high = Math.max(most, processors ?? 0);
   const y = (number: number) => HIGH - (number * (HIGH - 2)) / high;
   const box = useRef<SVGSVGElement>(null);
@@ -28,30 +31,24 @@ export function Strip(wanted: {
     const part = Math.min(1, Math.max(0, (event.clientX - edge.left) / edge.width));
     return span.from + part * (span.to - span.from);
   };
-  const x = (us: number) => place(span, us) * 10;
-  let path = `M0 ${HIGH}`;
-  let before = 0;
-  for (const [us, number] of steps) {
-    if (us >= span.from && us <= span.to) {
-      path += `L${x(us).toFixed(1)} ${y(before).toFixed(1)}L${x(us).toFixed(1)} ${y(number).toFixed(1)}`;
-    } else if (us < span.from) {
-      path = `M0 ${HIGH}L0 ${y(number).toFixed(1)}`;
-    }
-    before = us <= span.to ? number : before;
-  }
-  path += `L1000 ${y(before).toFixed(1)}L1000 ${HIGH}Z`;
-  const bound = processors === null ? "" : `; GOMAXPROCS is ${processors}`;
+  const x = (us: number) => (place(span, us) * PARTS) / 100;
+  const path = useMemo(() => {
+    const parts = mostInFlight(steps, span.from, span.to, PARTS).map((number) => y(number).toFixed(1));
+    return `M0 ${HIGH}${parts.map((at, part) => `L${part} ${at}L${part + 1} ${at}`).join("")}L${PARTS} ${HIGH}Z`;
+  }, [steps, span.from, span.to, high]);
+  const bound = processors === null ? "" : `; ${t("GOMAXPROCS is {0}", processors)}`;
+  const text = t("In flight: {0} at most", most) + bound;
   return (
     <figure class="strip">
       <figcaption>
-        In flight: {most} at most{bound}
+        {text}
       </figcaption>
       <svg
         ref={box}
-        viewBox={`0 0 1000 ${HIGH}`}
+        viewBox={`0 0 ${PARTS} ${HIGH}`}
         preserveAspectRatio="none"
         role="img"
-        aria-label={`Requests in flight over ${duration(span.to - span.from)}: ${most} at most${bound}`}
+        aria-label={`${text} (${duration(span.to - span.from)})`}
         onPointerDown={(event) => {
           event.currentTarget.setPointerCapture(event.pointerId);
           setDrag([at(event), at(event)]);
@@ -68,7 +65,7 @@ export function Strip(wanted: {
       >
         <path class="area" d={path} />
         {processors !== null && processors <= high && (
-          <line class="bound" x1="0" x2="1000" y1={y(processors)} y2={y(processors)} />
+          <line class="bound" x1="0" x2={PARTS} y1={y(processors)} y2={y(processors)} />
         )}
         {drag && <rect class="drag" x={x(Math.min(...drag))} width={Math.abs(x(drag[1]) - x(drag[0]))} y="0" height={HIGH} />}
       </svg>

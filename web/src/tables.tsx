@@ -2,6 +2,7 @@
 
 import type { Report } from "./data";
 import { keyOf } from "./data";
+import { t } from "./language";
 import { duration, size } from "./words";
 
 /** An exchange that can be chosen. */
@@ -17,31 +18,31 @@ export function Hosts({ report, filter }: { report: Report; filter: (text: strin
   const hosts = Object.entries(report.hosts).sort((a, b) => b[1].requests - a[1].requests);
   return (
     <table class="view">
-      <caption>Hosts: what each was asked, and how it did</caption>
+      <caption>{t("Hosts: what each was asked, and how it did")}</caption>
       <thead>
         <tr>
-          <th scope="col">Host</th>
-          <th scope="col">Role</th>
+          <th scope="col">{t("Host")}</th>
+          <th scope="col">{t("Role")}</th>
           <th scope="col" class="number">
-            Requests
+            {t("Requests")}
           </th>
           <th scope="col" class="number">
-            Errors
+            {t("Errors")}
           </th>
           <th scope="col" class="number">
-            Wait p50
+            {t("Wait p50")}
           </th>
           <th scope="col" class="number">
-            Wait p95
+            {t("Wait p95")}
           </th>
           <th scope="col" class="number">
-            Bytes
+            {t("Bytes")}
           </th>
           <th scope="col" class="number">
-            Dials
+            {t("Dials")}
           </th>
-          <th scope="col">Addresses</th>
-          <th scope="col">Protocols</th>
+          <th scope="col">{t("Addresses")}</th>
+          <th scope="col">{t("Protocols")}</th>
         </tr>
       </thead>
       <tbody>
@@ -72,22 +73,24 @@ export function Hosts({ report, filter }: { report: Report; filter: (text: strin
 }
 
 export function Modules({ report, filter }: { report: Report; filter: (text: string) => void }) {
-  const answered = Object.entries(report.answered).map(([host, modules]) => `${host} for ${modules}`);
+  const answered = Object.entries(report.answered).map(([host, modules]) => t("{0} for {1}", host, modules));
   return (
     <table class="view">
       <caption>
-        GOPROXY: {answered.length ? `modules answered by ${answered.join(", ")}. ` : ""}
-        {report.ladder.length ? "Below, those for which more than one place was asked." : "Each was answered by the first place that was asked."}
+        {answered.length > 0 && `${t("GOPROXY: modules answered by {0}.", answered.join(", "))} `}
+        {report.ladder.length
+          ? t("Below, those for which more than one place was asked.")
+          : t("Each was answered by the first place that was asked.")}
       </caption>
       {report.ladder.length > 0 && (
         <>
           <thead>
             <tr>
-              <th scope="col">Module</th>
-              <th scope="col">Answered by</th>
-              <th scope="col">Others said</th>
+              <th scope="col">{t("Module")}</th>
+              <th scope="col">{t("Answered by")}</th>
+              <th scope="col">{t("Others said")}</th>
               <th scope="col" class="number">
-                Cost
+                {t("Cost")}
               </th>
             </tr>
           </thead>
@@ -99,10 +102,10 @@ export function Modules({ report, filter }: { report: Report; filter: (text: str
                     {rung.module}
                   </button>
                 </th>
-                <td class={rung.answered_by ? "" : "bad"}>{rung.answered_by ?? "nobody !"}</td>
+                <td class={rung.answered_by ? "" : "bad"}>{rung.answered_by ?? `${t("nobody")} !`}</td>
                 <td>
                   {rung.refused_by
-                    .map((one) => `${one.host}: ${one.status ?? "not reached"}${one.requests > 1 ? ` ×${one.requests}` : ""}`)
+                    .map((one) => `${one.host}: ${one.status ?? t("not reached")}${one.requests > 1 ? ` ×${one.requests}` : ""}`)
                     .join(", ")}
                 </td>
                 <td class="number">{duration(rung.lost_us)}</td>
@@ -121,19 +124,22 @@ export function Why({ report, choose }: { report: Report; choose: (key: string) 
   return (
     <table class="view">
       <caption>
-        Critical chain: each of these {links.length} waited for the one before; {duration(all)} in all. What is not in it could
-        have been faster without the command ending any sooner.
+        {t(
+          "Critical chain: each of these {0} waited for the one before; {1} in all. What is not in it could have been faster without the command ending any sooner.",
+          links.length,
+          duration(all),
+        )}
       </caption>
       <thead>
         <tr>
-          <th scope="col">ID</th>
-          <th scope="col">What</th>
-          <th scope="col">Host</th>
+          <th scope="col">{t("ID")}</th>
+          <th scope="col">{t("What")}</th>
+          <th scope="col">{t("Host")}</th>
           <th scope="col" class="number">
-            Before it, the command's own time
+            {t("Before it, the command's own time")}
           </th>
           <th scope="col" class="number">
-            Took
+            {t("Took")}
           </th>
         </tr>
       </thead>

@@ -32,9 +32,6 @@ export function size(bytes: number): string {
 export const percent = (part: number, whole: number): number =>
   whole === 0 ? 0 : Math.round((part * 100) / whole);
 
-export const count = (number: number, noun: string): string =>
-  `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-
 /** `text` as one word of a POSIX shell. */
 export const quoted = (text: string): string =>
   /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;

@@ -41,7 +41,7 @@ try {
       const options = { colorScheme, viewport: { width, height: 900 }, bypassCSP: true };
       const { context, page, wrong } = await open(options);
       await page.evaluate(axe());
-      for (const hash of ["", "#g=module", "#tab=modules", "#tab=hosts", "#tab=why", "#first"]) {
+      for (const hash of ["", "#g=module", "#tab=modules", "#tab=hosts", "#tab=why", "#tab=compare", "#lang=zh", "#first"]) {
         if (hash === "#first") {
           await page.evaluate(() => (location.hash = ""));
           await page.locator('.grid [role="row"]:not(.titles)').first().click();
@@ -109,19 +109,27 @@ try {
   // Findings, views, theme, help.
   await key(".");
   await key(",");
-  for (const [digit, view] of ["waterfall", "modules", "hosts", "why"].entries()) {
+  for (const [digit, view] of ["waterfall", "modules", "hosts", "why", "compare"].entries()) {
     await key(String(digit + 1));
     await becomes(SELECTED, view);
   }
   await page.locator(SELECTED).focus();
   await key("ArrowRight");
   await becomes(SELECTED, "waterfall");
+  // The other language, and back.
+  await key("l");
+  await becomes(SELECTED, "瀑布图");
+  await key("l");
   await key("t");
   await page.waitForFunction(() => document.documentElement.dataset.theme === "light");
   await key("?");
   await page.waitForSelector(".keys");
   await key("Escape");
   await count(".keys", 0);
+  // Another page, to compare with: here, the same.
+  await key("5");
+  await page.locator('input[type="file"]').setInputFiles(new URL(url).pathname);
+  await page.waitForSelector(".compared tbody tr");
   assert.deepEqual(wrong, []);
   await context.close();
 
