@@ -160,6 +160,8 @@ pub(crate) enum Command {
     Env(EnvArgs),
     /// Show what running recorders and replays wait for, why, and what can be done
     Status(StatusArgs),
+    /// Show a recording in a browser, while it is written too
+    View(ViewArgs),
     /// Show a running recorder's certificate authority
     Ca(CaArgs),
     /// Print a shell's completion script
@@ -1103,6 +1105,20 @@ pub(crate) struct EnvArgs {
 pub(crate) enum RulesMode {
     /// The kernel redirects connections to modtape
     Transparent,
+}
+
+/// `modtape view`
+#[derive(Debug, Args)]
+pub(crate) struct ViewArgs {
+    /// The recording: a name, a path, @last, or @2 for the one before
+    #[arg(default_value = "@last")]
+    pub(crate) name: String,
+    /// The address of the page, on this machine; with port 0, a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Only print the address
+    #[arg(long)]
+    pub(crate) no_open: bool,
 }
 
 /// `modtape status`

@@ -39,6 +39,7 @@ mod share;
 mod show;
 mod status;
 mod verify;
+mod view;
 mod why;
 
 use std::path::Path;
@@ -114,6 +115,7 @@ fn dispatch(cli: &Cli, log: &mut Log) -> Result<ExitCode, Failure> {
         Command::Enter(args) => enter::run(args),
         Command::Env(args) => env::run(args),
         Command::Status(args) => Ok(status::run(args, global)?),
+        Command::View(args) => view::run(args, global),
         Command::Ca(args) => Ok(ca::run(args, global)?),
         Command::Cache(args) => cache::run(args, global),
         Command::Why(args) => Ok(why::run(args, global)?),

@@ -117,6 +117,17 @@ impl<'a> Data<'a> {
     pub(crate) fn of(
         recording: &Recording,
         report: &'a Report,
+        progress: impl FnMut(usize),
+    ) -> (Self, usize) {
+        Self::since(recording, report, 0, progress)
+    }
+
+    /// The same, but of the exchanges only those of which something stands at this place of the journal (an
+    /// offset in bytes) or behind it, and those that go on.
+    pub(super) fn since(
+        recording: &Recording,
+        report: &'a Report,
+        offset: u64,
         mut progress: impl FnMut(usize),
     ) -> (Self, usize) {
         let source = Source::of(recording);
@@ -128,6 +139,10 @@ impl<'a> Data<'a> {
         let mut unread = 0;
         for (number, row) in rows.iter().enumerate() {
             progress(number);
+            let is_new = row.end.is_none_or(|end| end.offset >= offset);
+            if !is_new && row.begin.offset < offset {
+                continue;
+            }
             let Ok(item) = source.item(row) else {
                 unread += 1;
                 continue;

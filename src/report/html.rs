@@ -18,18 +18,40 @@ const SCRIPT: &str = include_str!("page.js");
 /// Its style.
 const STYLE: &str = include_str!("page.css");
 
+/// What those see who let no script run.
+const NEEDS_SCRIPT: &str = "<noscript><p>The rest of this page needs JavaScript.</p></noscript>\n";
+
 /// The whole file.
 pub(crate) fn html(data: &Data<'_>) -> io::Result<Vec<u8>> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     serde_json::to_writer(&mut gzip, data)?;
     let gzip = STANDARD.encode(gzip.finish()?);
-    let policy = format!(
-        "default-src 'none'; script-src '{}'; style-src '{}'; img-src data:; base-uri 'none'; form-action 'none'",
+    let report = data.report;
+    written(
+        &report.recording,
+        &summary(report),
+        &gzip,
+        &policy("'none'"),
+    )
+}
+
+/// The page without data: it asks whoever sent it.
+pub(super) fn shell(name: &str) -> io::Result<Vec<u8>> {
+    written(name, NEEDS_SCRIPT, "", &policy("'self'"))
+}
+
+/// Whom the page may ask: `connect` and nobody else.
+pub(super) fn policy(connect: &str) -> String {
+    format!(
+        "default-src 'none'; script-src '{}'; style-src '{}'; img-src data:; connect-src {connect}; \
+         base-uri 'none'; form-action 'none'",
         hash(SCRIPT),
         hash(STYLE)
-    );
-    let report = data.report;
-    let title = escaped(&format!("modtape: {}", report.recording));
+    )
+}
+
+fn written(name: &str, inside: &str, gzip: &str, policy: &str) -> io::Result<Vec<u8>> {
+    let title = escaped(&format!("modtape: {name}"));
     let mut out = Vec::with_capacity(gzip.len() + SCRIPT.len() + STYLE.len() + 8192);
     write!(
         out,
@@ -38,10 +60,9 @@ pub(crate) fn html(data: &Data<'_>) -> io::Result<Vec<u8>> {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"referrer\" content=\"no-referrer\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <div id=\"page\">\n{}</div>\n\
+         <div id=\"page\">\n{inside}</div>\n\
          <script type=\"application/gzip\" id=\"data\">{gzip}</script>\n\
          <script>{SCRIPT}</script>\n</body>\n</html>\n",
-        summary(report),
     )?;
     out.flush()?;
     Ok(out)
@@ -59,7 +80,7 @@ fn summary(report: &Report) -> String {
             finding.severity.name()
         );
     }
-    text + "</ul>\n<noscript><p>The rest of this page needs JavaScript.</p></noscript>\n"
+    text + "</ul>\n" + NEEDS_SCRIPT
 }
 
 /// As a policy names a script or a style.

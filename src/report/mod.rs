@@ -5,6 +5,8 @@
 
 mod data;
 mod html;
+mod live;
 
 pub(crate) use data::Data;
 pub(crate) use html::html;
+pub(crate) use live::{Live, serve};

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use crate::har::tool;
 use crate::support::*;
 
+mod live;
+
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn root() -> &'static Path {

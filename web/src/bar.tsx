@@ -26,6 +26,11 @@ export function Bar({ row, span }: { row: Row; span: Span }) {
     const width = Math.min(100, place(span, at)) - left;
     return [<i key={index} class={`phase ${PHASES[index]}`} style={{ left: `${left}%`, width: `${width}%` }} />];
   });
+  if (row.outcome === "in-flight" && row.end_us > at && row.end_us >= span.from && at <= span.to) {
+    const left = Math.max(0, place(span, at));
+    const width = Math.min(100, place(span, row.end_us)) - left;
+    parts.push(<i key="stall" class="phase stall" style={{ left: `${left}%`, width: `${width}%` }} />);
+  }
   return <span class="bar">{parts}</span>;
 }
 

@@ -174,7 +174,11 @@ export function rowsOf(data: Data): Row[] {
       entry(sent.version),
     ];
     const phases_us = sent.phases_us.map((column) => entry(column));
-    const total_us = phases_us.reduce((sum: number, us) => sum + (us ?? 0), 0);
+    const start_us = last.start_us;
+    const outcome = entry(sent.outcome);
+    const known_us = phases_us.reduce((sum: number, us) => sum + (us ?? 0), 0);
+    // What goes on has lasted until now.
+    const total_us = outcome === "in-flight" ? Math.max(known_us, data.report.wall_us - start_us) : known_us;
     return {
       ...last,
       key: keyOf(run, last.id),
@@ -187,7 +191,7 @@ export function rowsOf(data: Data): Row[] {
       version,
       what: entry(sent.what) ?? `${kind} ${module} ${version}`,
       status: entry(sent.status),
-      outcome: entry(sent.outcome),
+      outcome,
       phases_us,
       total_us,
       end_us: last.start_us + total_us,

@@ -4,13 +4,14 @@ import { render } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Split } from "./bar";
 import { Compare } from "./compare";
-import { type Data, embedded, keyOf, rowsOf } from "./data";
+import { type Data, type Row, embedded, keyOf, rowsOf } from "./data";
 import { Detail } from "./detail";
 import { type Test, FilterError, parse as parseFilter } from "./filter";
 import { Findings, shownBy } from "./findings";
 import { Grid } from "./grid";
 import { LANGUAGES, many, speak, t } from "./language";
 import { lines } from "./lines";
+import { type Link, type Told, follow, save, token } from "./live";
 import { GROUPS, type State, TABS, THEMES, hash, parse } from "./state";
 import { Strip } from "./strip";
 import { Hosts, Modules, Why } from "./tables";
@@ -33,9 +34,16 @@ const KEYS: [string, string][] = [
 const next = <T,>(all: readonly T[], now: T, step = 1): T =>
   all[(all.indexOf(now) + step + all.length) % all.length] as T;
 
-function Page({ data }: { data: Data }) {
+interface Shown {
+  data: Data;
+  rows: Row[];
+  /** Where the page is told of a recording: how that goes, and what saves the page. */
+  link?: Link;
+  save?: () => void;
+}
+
+function Page({ data, rows, link, save }: Shown) {
   const { report } = data;
-  const rows = useMemo(() => rowsOf(data), [data]);
   const [state, setState] = useState<State>(() => parse(location.hash));
   // Before anything of the page is said.
   speak(state.language);
@@ -125,6 +133,16 @@ function Page({ data }: { data: Data }) {
           {ended && <span class={report.exit_code ? "bad" : ""}>{ended}</span>}
           {report.damaged_places > 0 && <span class="bad">{t("damaged in {0} places", report.damaged_places)}</span>}
           {data.started && <time dateTime={data.started}>{data.started.slice(0, 16).replace("T", " ")}Z</time>}
+          {link && (
+            <span role="status" class={link === "lost" ? "bad" : "link"}>
+              ● {t(link === "lost" ? "modtape does not answer" : report.closed ? "ended" : "live")}
+            </span>
+          )}
+          {save && (
+            <button type="button" onClick={save}>
+              {t("save this page")}
+            </button>
+          )}
           <button type="button" onClick={() => change({ theme: next(THEMES, state.theme) })}>
             {t("theme")}: {t(state.theme)}
           </button>
@@ -259,16 +277,22 @@ function Page({ data }: { data: Data }) {
 
 const root = document.getElementById("page");
 if (root) {
-  embedded().then(
-    (data) => {
-      root.textContent = "";
-      render(<Page data={data} />, root);
-      performance.mark("ready");
-    },
-    (error: unknown) => {
-      const line = document.createElement("p");
-      line.textContent = `This page's data cannot be read: ${String(error)}`;
-      root.prepend(line);
-    },
-  );
+  let isEmpty = true;
+  const show = (shown: Shown) => {
+    if (isEmpty) root.textContent = "";
+    isEmpty = false;
+    render(<Page {...shown} />, root);
+    performance.mark("ready");
+  };
+  const fail = (error: unknown) => {
+    const line = document.createElement("p");
+    line.textContent = `This page's data cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+    root.prepend(line);
+  };
+  if (document.getElementById("data")?.textContent) {
+    embedded().then((data) => show({ data, rows: rowsOf(data) }), fail);
+  } else {
+    const its = token();
+    follow(its, (told: Told) => show({ ...told, save: () => save(its, told.data.report.recording).catch(fail) })).catch(fail);
+  }
 }

@@ -1,0 +1,338 @@
+//! The page while its recording is written: a server on loopback that tells what the journal has, and what is added.
+//!
+//! Whoever knows the token is answered, which stands in the address behind `#` and so is sent to nobody. Other pages
+//! in the same browser are refused, whatever name they reached us by (DNS rebinding).
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Data;
+use super::html::{html, policy, shell};
+use crate::diagnose::report::Report;
+use crate::recording::Recording;
+use crate::recording::format::JOURNAL;
+
+/// How often the journal's length is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long nothing is sent at most: a comment tells that the connection stands.
+const ALIVE: Duration = Duration::from_secs(15);
+
+/// Connections at once: a browser has six to one server.
+const PLACES: usize = 32;
+
+/// The longest request head, bytes.
+const HEAD_BYTES: usize = 16 << 10;
+
+/// How long to wait after an accept that failed, for want of descriptors as a rule.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// A recording that is shown.
+#[derive(Debug)]
+pub(crate) struct Live {
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+    /// Where the page is.
+    pub(crate) address: SocketAddr,
+    /// What a client has to know.
+    pub(crate) token: String,
+}
+
+impl Live {
+    /// What a browser opens.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/#token={}", self.address, self.token)
+    }
+
+    /// The journal's length, bytes; 0 where it cannot be seen.
+    fn length(&self) -> u64 {
+        fs::metadata(self.folder.join(JOURNAL)).map_or(0, |meta| meta.len())
+    }
+
+    /// One event: what is new since a place of the journal, and the place up to which it tells.
+    fn event(&self, since: u64) -> io::Result<(u64, Bytes)> {
+        // Before the recording is read: what is added meanwhile is told again, and nothing is left out.
+        let until = self.length();
+        let text = self.with_recording(|recording, report| {
+            let (data, _) = Data::since(recording, report, since, |_| {});
+            Ok(serde_json::to_string(&data)?)
+        })?;
+        let event = format!("id: {until}\ndata: {text}\n\n");
+        Ok((until, Bytes::from(event)))
+    }
+
+    /// The page as `report --format html` writes it.
+    fn page(&self) -> io::Result<Vec<u8>> {
+        self.with_recording(|recording, report| html(&Data::of(recording, report, |_| {}).0))
+    }
+
+    fn with_recording<T>(
+        &self,
+        then: impl FnOnce(&Recording, &Report) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let recording = Recording::open(&self.folder).map_err(io::Error::other)?;
+        let recording = recording.of_command();
+        then(&recording, &Report::of(&recording))
+    }
+
+    /// Whether a request comes from the page, as far as a browser tells.
+    fn is_ours(&self, fields: &HeaderMap) -> bool {
+        let port = self.address.port();
+        let text = |name| {
+            fields
+                .get(name)
+                .map(|value: &HeaderValue| value.to_str().unwrap_or("?"))
+        };
+        let names = [self.address.to_string(), format!("localhost:{port}")];
+        let is_name = |host: &str| names.iter().any(|name| name == host);
+        let origin = text(header::ORIGIN);
+        text(header::HOST).is_some_and(is_name)
+            && origin.is_none_or(|origin| origin.strip_prefix("http://").is_some_and(is_name))
+            && text(header::HeaderName::from_static("sec-fetch-site"))
+                .is_none_or(|site| matches!(site, "same-origin" | "none"))
+    }
+
+    fn knows_token(&self, fields: &HeaderMap) -> bool {
+        let shown = fields.get(header::AUTHORIZATION);
+        let shown = shown.and_then(|shown| shown.as_bytes().strip_prefix(b"Bearer "));
+        shown.is_some_and(|shown| {
+            aws_lc_rs::constant_time::verify_slices_are_equal(shown, self.token.as_bytes()).is_ok()
+        })
+    }
+}
+
+/// Serves the page until `stop`.
+pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(PLACES));
+    let tasks = TaskTracker::new();
+    let accepting = async {
+        loop {
+            let place = Arc::clone(&places).acquire_owned().await;
+            let Ok((stream, _)) = listener.accept().await else {
+                sleep(BACK_OFF).await;
+                continue;
+            };
+            let (live, stop) = (Arc::clone(&live), stop.clone());
+            tasks.spawn(async move {
+                let _place = place;
+                // How a connection ends is its client's matter.
+                let _ = stop.run_until_cancelled(converse(stream, live)).await;
+            });
+        }
+    };
+    stop.run_until_cancelled(accepting).await;
+}
+
+async fn converse(stream: TcpStream, live: Arc<Live>) -> hyper::Result<()> {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let live = Arc::clone(&live);
+        async move { Ok::<_, Infallible>(respond(&live, &request).await) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+async fn respond<B>(live: &Arc<Live>, request: &Request<B>) -> Response<Told> {
+    if !live.is_ours(request.headers()) {
+        return said(
+            StatusCode::FORBIDDEN,
+            "this page is for its own address alone",
+        );
+    }
+    if request.method() != Method::GET {
+        return said(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "there is nothing to change here",
+        );
+    }
+    let path = request.uri().path();
+    if path == "/" {
+        let name = live.folder.file_name().unwrap_or_default();
+        return match shell(&name.to_string_lossy()) {
+            Ok(page) => found("text/html; charset=utf-8", Told::whole(page)),
+            Err(error) => said(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        };
+    }
+    if !matches!(path, "/api/events" | "/api/page") {
+        return said(StatusCode::NOT_FOUND, "the page is at /");
+    }
+    if !live.knows_token(request.headers()) {
+        return said(
+            StatusCode::UNAUTHORIZED,
+            "open the address that modtape printed",
+        );
+    }
+    if path == "/api/page" {
+        let reading = Arc::clone(live);
+        let page = tokio::task::spawn_blocking(move || reading.page()).await;
+        return match page.map_err(io::Error::other).flatten() {
+            Ok(page) => found("text/html; charset=utf-8", Told::whole(page)),
+            Err(error) => said(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        };
+    }
+    let since = request.uri().query().unwrap_or_default();
+    let since = since.strip_prefix("since=").unwrap_or_default();
+    let since = since.parse().unwrap_or(0);
+    let (events, told) = mpsc::channel(1);
+    let stream = Told {
+        first: None,
+        more: Some(told),
+        _sending: Some(Sending::start(live, since, events)),
+    };
+    found("text/event-stream", stream)
+}
+
+/// The task that sends events; it ends with its response.
+struct Sending(tokio::task::AbortHandle, TaskTracker);
+
+impl Sending {
+    fn start(live: &Arc<Live>, since: u64, events: mpsc::Sender<Bytes>) -> Self {
+        let tasks = TaskTracker::new();
+        let task = tasks.spawn(tell(Arc::clone(live), since, events));
+        Self(task.abort_handle(), tasks)
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.abort();
+        self.1.close();
+    }
+}
+
+/// Sends what is there, then what is added, until nobody listens.
+async fn tell(live: Arc<Live>, mut since: u64, events: mpsc::Sender<Bytes>) {
+    let mut is_first = true;
+    loop {
+        let reading = Arc::clone(&live);
+        let event = tokio::task::spawn_blocking(move || reading.event(since)).await;
+        let bytes = match event.map_err(io::Error::other).flatten() {
+            Ok((until, bytes)) => {
+                since = until;
+                bytes
+            }
+            // It may be there in a moment: the recorder makes its folder first.
+            Err(_) if is_first => Bytes::from_static(b": not yet\n\n"),
+            Err(_) => Bytes::from_static(b": cannot be read now\n\n"),
+        };
+        is_first = false;
+        if events.send(bytes).await.is_err() {
+            return;
+        }
+        while timeout(ALIVE, grown_or_closed(&events, &live, since))
+            .await
+            .is_err()
+        {
+            if events
+                .send(Bytes::from_static(b": alive\n\n"))
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until the journal has another length, or nobody listens.
+async fn grown_or_closed(events: &mpsc::Sender<Bytes>, live: &Live, since: u64) {
+    let grown = async {
+        loop {
+            sleep(LOOK).await;
+            if live.length() != since {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = grown => {}
+        () = events.closed() => {}
+    }
+}
+
+/// A body: bytes, or what a task sends.
+struct Told {
+    first: Option<Bytes>,
+    more: Option<mpsc::Receiver<Bytes>>,
+    _sending: Option<Sending>,
+}
+
+impl Told {
+    fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            first: Some(bytes.into()),
+            more: None,
+            _sending: None,
+        }
+    }
+}
+
+impl Body for Told {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(bytes) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        let Some(more) = &mut self.more else {
+            return Poll::Ready(None);
+        };
+        let bytes = ready!(more.poll_recv(context));
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+fn found(content_type: &'static str, body: Told) -> Response<Told> {
+    let mut response = Response::new(body);
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    fields.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    let only = header::HeaderName::from_static("cross-origin-resource-policy");
+    fields.insert(only, HeaderValue::from_static("same-origin"));
+    if let Ok(policy) = HeaderValue::try_from(policy("'self'") + "; frame-ancestors 'none'") {
+        fields.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+fn said(status: StatusCode, why: &str) -> Response<Told> {
+    let mut response = found(
+        "text/plain; charset=utf-8",
+        Told::whole(format!("modtape: {why}\n")),
+    );
+    *response.status_mut() = status;
+    response
+}
