@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -226,7 +226,6 @@ impl Drop for Sending {
 
 /// Sends what is there, then what is added, until nobody listens.
 async fn tell(live: Arc<Live>, mut since: u64, events: mpsc::Sender<Bytes>) {
-    let mut is_first = true;
     loop {
         let reading = Arc::clone(&live);
         let event = tokio::task::spawn_blocking(move || reading.event(since)).await;
@@ -235,11 +234,9 @@ async fn tell(live: Arc<Live>, mut since: u64, events: mpsc::Sender<Bytes>) {
                 since = until;
                 bytes
             }
-            // It may be there in a moment: the recorder makes its folder first.
-            Err(_) if is_first => Bytes::from_static(b": not yet\n\n"),
+            // It may be in a moment: a recorder that begins has no whole line yet.
             Err(_) => Bytes::from_static(b": cannot be read now\n\n"),
         };
-        is_first = false;
         if events.send(bytes).await.is_err() {
             return;
         }
@@ -307,6 +304,14 @@ impl Body for Told {
         };
         let bytes = ready!(more.poll_recv(context));
         Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let bytes = self.first.as_ref().map_or(0, Bytes::len);
+        match self.more {
+            Some(_) => SizeHint::default(),
+            None => SizeHint::with_exact(bytes as u64),
+        }
     }
 }
 

@@ -118,8 +118,8 @@ impl Events {
 
 #[tokio::test]
 async fn what_is_added_is_told_and_a_reader_that_comes_back_misses_nothing() {
-    let files =
-        ["/a/@v/list", "/b/@v/list"].map(|path| ((HOST, path), (200, "text/plain", "v1.0.0\n")));
+    let files = ["/example.com/a/@v/list", "/example.com/b/@v/list"]
+        .map(|path| ((HOST, path), (200, "text/plain", "v1.0.0\n")));
     let origin = Origin::start(Content::files(files));
     let recorder = Recorder::to(&origin, &[]);
     let recording = recorder.folder().join("recordings/one");
@@ -127,14 +127,20 @@ async fn what_is_added_is_told_and_a_reader_that_comes_back_misses_nothing() {
     let view = View::of(&sandbox, &recording);
 
     let mut session = recorder.session(HOST).await;
-    session.get("/a/@v/list").await.expect("an answer");
+    session
+        .get("/example.com/a/@v/list")
+        .await
+        .expect("an answer");
     let mut events = view.events("0");
     let (first, told) = events.until(1);
     assert_eq!(told.last().expect("an event")["report"]["closed"], false);
-    session.get("/b/@v/list").await.expect("an answer");
+    session
+        .get("/example.com/b/@v/list")
+        .await
+        .expect("an answer");
     let (_, more) = events.until(1);
     let last = more.last().expect("an event");
-    assert_eq!(last["exchanges"]["what"][0], "list b", "{last}");
+    assert_eq!(last["exchanges"]["what"][0], "list example.com/b", "{last}");
     // Whoever comes back names what was told last.
     let (_, again) = view.events(&first).until(1);
     let again = again.last().expect("an event");
