@@ -187,9 +187,7 @@ async fn respond<B>(live: &Arc<Live>, request: &Request<B>) -> Response<Told> {
         );
     }
     if path == "/api/page" {
-        let reading = Arc::clone(live);
-        let page = tokio::task::spawn_blocking(move || reading.page()).await;
-        return match page.map_err(io::Error::other).flatten() {
+        return match reading(live, Live::page).await {
             Ok(page) => found("text/html; charset=utf-8", Told::whole(page)),
             Err(error) => said(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         };
@@ -204,6 +202,16 @@ async fn respond<B>(live: &Arc<Live>, request: &Request<B>) -> Response<Told> {
         _sending: Some(Sending::start(live, since, events)),
     };
     found("text/event-stream", stream)
+}
+
+/// What reads the recording, on a thread that may wait for the disk.
+async fn reading<T: Send + 'static>(
+    live: &Arc<Live>,
+    read: impl FnOnce(&Live) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let live = Arc::clone(live);
+    let reading = tokio::task::spawn_blocking(move || read(&live));
+    reading.await.map_err(io::Error::other)?
 }
 
 /// The task that sends events; it ends with its response.
@@ -227,9 +235,7 @@ impl Drop for Sending {
 /// Sends what is there, then what is added, until nobody listens.
 async fn tell(live: Arc<Live>, mut since: u64, events: mpsc::Sender<Bytes>) {
     loop {
-        let reading = Arc::clone(&live);
-        let event = tokio::task::spawn_blocking(move || reading.event(since)).await;
-        let bytes = match event.map_err(io::Error::other).flatten() {
+        let bytes = match reading(&live, move |live| live.event(since)).await {
             Ok((until, bytes)) => {
                 since = until;
                 bytes
