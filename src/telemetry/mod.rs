@@ -158,10 +158,7 @@ fn layer<W>(writer: W, format: Format) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // Errors of ours end in the sink; the library would print them to stderr, and panic if that fails.
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
-        .log_internal_errors(false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     match format {
         Format::Text => layer.boxed(),
         Format::Json => layer.event_format(JsonLines(Names::Otel)).boxed(),
