@@ -25,7 +25,7 @@ record recordings
 all small none
 @last ci tidy-1122-0452
 tidy-1122-0452
-text markdown json
+text markdown json html
 ci
 ci
 
