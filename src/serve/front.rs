@@ -27,6 +27,9 @@ use crate::proxy::{NAME, accepts_gzip};
 /// Says which tier answered.
 const CACHE: &str = "x-modtape-cache";
 
+/// The longest request head, bytes: go sends a few hundred, and an `Authorization` of a company a few thousand.
+pub(super) const HEAD_BYTES: usize = 32 << 10;
+
 /// The longest path of a request, bytes: no module has one of a tenth of it.
 const PATH_BYTES: usize = 8 << 10;
 
@@ -155,6 +158,11 @@ async fn answer<B>(
         let why = format!("the path has more than {PATH_BYTES} bytes");
         return said(StatusCode::URI_TOO_LONG, &why);
     }
+    // hyper takes more of what comes at once: it looks at the length of what is still to come.
+    if field_bytes(request.headers()) > HEAD_BYTES {
+        let why = format!("the header fields have more than {HEAD_BYTES} bytes");
+        return said(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &why);
+    }
     match path {
         "/" => {
             let why = "a module proxy: `go env -w GOPROXY=` with this address asks it";
@@ -239,6 +247,14 @@ async fn answer<B>(
     // What is compressed for some says so already.
     fields.append(header::VARY, HeaderValue::from_static("Authorization"));
     response
+}
+
+/// What header fields take in HTTP/1.1.
+fn field_bytes(fields: &HeaderMap) -> usize {
+    let bytes = fields
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    bytes.sum()
 }
 
 /// What the server that is responsible for an item answers.

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,24 +18,22 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::certificate::Certificate;
 use super::clients::Clients;
-use super::front::respond;
+use super::front::{HEAD_BYTES, respond};
 use super::pace::{LOOK, Outlet, Pace, Paced};
 use super::server::Server;
-use crate::tls;
+use crate::tls::{self, Protocol};
 
 /// How long a request head may take, and the first one of a connection.
 const HEAD: Duration = Duration::from_secs(15);
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// The longest request head, bytes: go sends a few hundred, and an `Authorization` of a company a few thousand.
-const HEAD_BYTES: usize = 32 << 10;
 
 /// The most header fields of a request.
 const FIELDS: usize = 100;
@@ -48,6 +47,9 @@ const STREAMS: u32 = 100;
 /// What a client may send of request bodies before they are read, which they never are, bytes: the least that
 /// HTTP/2 has (RFC 9113 section 6.9.2).
 const WINDOW: u32 = 65_535;
+
+/// The first byte of an HTTP/2 connection, and of no request that is answered here.
+const PREFACE: u8 = b'P';
 
 /// How long to wait after an accept that failed, for want of descriptors as a rule.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -119,11 +121,12 @@ pub(crate) async fn serve(listening: Listening, stop: CancellationToken, grace: 
             stop: stop.clone(),
         };
         let stopped = ended.clone();
-        clients.spawn(stopped.run_until_cancelled_owned(async move {
+        let running = Box::pin(async move {
             let _held = (place, admitted);
             // How a connection ends is its client's matter.
             let _ = connection.run(stream).await;
-        }));
+        });
+        clients.spawn(stopped.run_until_cancelled_owned(running));
     }
     drop(listener);
     let _ = tokio::time::timeout(grace, connections.shutdown()).await;
@@ -171,36 +174,61 @@ impl Connection {
         let read = tokio::time::timeout(HEAD, stream.peek(&mut first));
         let read = self.stop.run_until_cancelled(read).await?.ok()?.ok()?;
         let Some(certificates) = self.certificates.take() else {
+            // Whoever does not begin as HTTP/2 does (RFC 9113 section 3.4): one buffer is enough for it.
+            if first[0] != PREFACE {
+                self.builder = self.builder.http1_only();
+            }
             self.http(stream).await;
             return Some(());
         };
         if read == 1 && first[0] != tls::HANDSHAKE {
-            refuse_clear(stream).await;
+            // Boxed, for its buffer.
+            Box::pin(refuse_clear(stream)).await;
             return None;
         }
-        let certificate = Arc::clone(&certificates.borrow());
-        let handshake = async {
-            let acceptor = TlsAcceptor::from(certificate.config().await);
-            acceptor.accept(stream).await
-        };
-        let handshake = tokio::time::timeout(HANDSHAKE, handshake);
-        let stream = match self.stop.run_until_cancelled(handshake).await? {
-            Ok(Ok(stream)) => stream,
-            failed => {
-                let why = match failed {
-                    Ok(Err(error)) => tls::readable(error).to_string(),
-                    _ => format!("it takes longer than {} s", HANDSHAKE.as_secs()),
-                };
-                let client = self.address;
-                tracing::debug!(target: "modtape::serve", %client, "no TLS handshake: {why}");
-                return None;
-            }
-        };
+        let stream = self.handshake(&certificates, stream).await?;
+        let chosen = stream.get_ref().1.alpn_protocol();
+        if chosen == Some(Protocol::Http1.alpn()) {
+            self.builder = self.builder.http1_only();
+        }
         self.http(stream).await;
         Some(())
     }
 
-    async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    /// Boxed, since what it takes is given back once it is over.
+    fn handshake<'a>(
+        &'a self,
+        certificates: &'a watch::Receiver<Arc<Certificate>>,
+        stream: TcpStream,
+    ) -> Pin<Box<dyn Future<Output = Option<TlsStream<TcpStream>>> + Send + 'a>> {
+        Box::pin(async move {
+            let certificate = Arc::clone(&certificates.borrow());
+            let handshake = async {
+                let acceptor = TlsAcceptor::from(certificate.config().await);
+                acceptor.accept(stream).await
+            };
+            let handshake = tokio::time::timeout(HANDSHAKE, handshake);
+            match self.stop.run_until_cancelled(handshake).await? {
+                Ok(Ok(stream)) => Some(stream),
+                failed => {
+                    let why = match failed {
+                        Ok(Err(error)) => tls::readable(error).to_string(),
+                        _ => format!("it takes longer than {} s", HANDSHAKE.as_secs()),
+                    };
+                    let client = self.address;
+                    tracing::debug!(target: "modtape::serve", %client, "no TLS handshake: {why}");
+                    None
+                }
+            }
+        })
+    }
+
+    /// Boxed, so that each connection takes what its own way takes: a future in a task has room for all ways, and once
+    /// more for each time that it is moved.
+    fn http(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let has_asked = Arc::new(AtomicBool::new(false));
         let (asks, servers, address) = (Arc::clone(&has_asked), self.servers, self.address);
         let pace = Pace::new(servers.borrow().clock);
@@ -214,9 +242,11 @@ impl Connection {
             }
         });
         let stream = Outlet::new(stream, Arc::clone(&pace));
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        let (builder, watcher) = (self.builder, self.watcher);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = Box::pin(watcher.watch(connection.into_owned()));
         // hyper waits for the rest of a preface, and for the first stream, for ever.
-        let late = async {
+        let late = async move {
             tokio::time::sleep(HEAD).await;
             while has_asked.load(Ordering::Relaxed) {
                 if pace.is_still() {
@@ -226,10 +256,12 @@ impl Connection {
                 tokio::time::sleep(LOOK).await;
             }
         };
-        tokio::select! {
-            _ = self.watcher.watch(connection) => {}
-            () = late => {}
-        }
+        Box::pin(async move {
+            tokio::select! {
+                _ = connection => {}
+                () = late => {}
+            }
+        })
     }
 }
 
