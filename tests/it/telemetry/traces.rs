@@ -548,6 +548,34 @@ fn settings_that_cannot_be_used_are_said_and_only_the_flag_is_an_error() {
 }
 
 #[test]
+fn spans_have_no_secrets_even_where_the_recording_has() {
+    let sandbox = Sandbox::new();
+    let secret = format!("https://user:{SESAME}@git.example/x?token={SESAME}");
+    let words = [
+        "record",
+        "-o",
+        "one",
+        "--no-redact",
+        "--",
+        "sh",
+        "-c",
+        "exit 0",
+        "sh",
+        &secret,
+    ];
+    modtape(&sandbox, &words, &[]).expect_success();
+    let manifest = fs::read_to_string(sandbox.join("recordings/one/recording.json"));
+    assert!(manifest.expect("it is there").contains(SESAME));
+    let exported = modtape(&sandbox, &["export", "otlp", "one", "-o", "-"], &[]).expect_success();
+    assert!(
+        exported.stdout.contains("git.example"),
+        "{}",
+        exported.stdout
+    );
+    assert!(!exported.stdout.contains(SESAME), "{}", exported.stdout);
+}
+
+#[test]
 fn a_collector_that_asks_for_it_gets_spans_again_and_what_it_rejects_is_said() {
     let sandbox = Sandbox::new();
     let words = ["record", "-o", "one", "--", "sh", "-c", "exit 0"];
