@@ -113,7 +113,7 @@ fn asking(dialer: Dialer, protocol: Protocol) -> Ask {
             let response = asked.await.map_err(|error| Unreachable {
                 was_connected: !error.is_connect(),
                 // Its own words say less than those below.
-                why: error.source().map_or_else(|| chain(&error), chain),
+                why: trusting(&error.source().map_or_else(|| chain(&error), chain)),
             })?;
             let (head, mut body) = response.into_parts();
             let (mut bytes, mut trailers) = (BytesMut::new(), HeaderMap::new());
@@ -139,6 +139,11 @@ fn asking(dialer: Dialer, protocol: Protocol) -> Ask {
             })
         })
     })
+}
+
+/// What is wrong with a certificate, with the setting that says whom to trust here: the flag of upstreams does not.
+fn trusting(why: &str) -> String {
+    why.replace("--upstream-ca FILE", "OTEL_EXPORTER_OTLP_CERTIFICATE=FILE")
 }
 
 /// The findings of the recorded command, whatever was added to the recording later.
