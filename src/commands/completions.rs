@@ -14,8 +14,9 @@ use crate::diagnose::rules::RULES;
 use crate::terminal::to_stdout;
 
 /// The verbs that take a recording, and how many other words come before it.
-const VERBS: [(&str, usize); 13] = [
+const VERBS: [(&str, usize); 14] = [
     ("report", 0),
+    ("view", 0),
     ("ls", 0),
     ("replay", 0),
     ("seal", 0),
