@@ -14,6 +14,9 @@ use crate::exchange::Hex;
 /// Bodies of this size and smaller stand behind the line, bytes.
 pub(super) const INLINE: u64 = 64 << 10;
 
+/// The longest file or object of an answer, bytes: the line, and a small body.
+pub(super) const LONGEST: u64 = INLINE + (8 << 10);
+
 /// The line.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Head {

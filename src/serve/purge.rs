@@ -1,7 +1,9 @@
 //! What somebody wants to be dropped from every place where answers are kept.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::gomod::{escape_path, escape_version};
 
@@ -26,6 +28,60 @@ enum Part {
 
 /// The most bytes that the text of a purge has: module paths and versions have less.
 const LONGEST: usize = 4096;
+
+/// Purges that are remembered, for what is on its way.
+const REMEMBERED: usize = 1000;
+
+/// The purges that were heard so far.
+#[derive(Debug, Default)]
+pub(super) struct Purges {
+    // A std Mutex: held for an operation on the list, never across an await.
+    heard: Mutex<Heard>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    count: u64,
+    /// The last ones, the newest at the end.
+    last: VecDeque<Purge>,
+}
+
+/// How many purges were heard before something was fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
+
+impl Purges {
+    pub(super) fn add(&self, purge: &Purge) {
+        let mut heard = self.heard();
+        heard.count += 1;
+        heard.last.push_back(purge.clone());
+        if heard.last.len() > REMEMBERED {
+            heard.last.pop_front();
+        }
+    }
+
+    /// Now, as far as purges go.
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.heard().count)
+    }
+
+    /// Whether a purge since then covers a path. One that is not remembered any more may have.
+    pub(super) fn cover_since(&self, epoch: Epoch, path: &str) -> bool {
+        let heard = self.heard();
+        let since = usize::try_from(heard.count - epoch.0).unwrap_or(usize::MAX);
+        since > heard.last.len()
+            || heard
+                .last
+                .iter()
+                .rev()
+                .take(since)
+                .any(|purge| purge.covers(path))
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl FromStr for Purge {
     type Err = String;

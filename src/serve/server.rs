@@ -23,10 +23,9 @@ use super::fetch::{Flight, Flights, Pilot};
 use super::item::{Item, Life};
 use super::places::{Place, Places};
 use super::private::{Asker, Body, Found, Git, Private, Users};
-use super::purge::Purge;
+use super::purge::{Epoch, Purge};
 use super::redis::{LARGEST, Lease, Redis, Turn};
 use super::request_log::Ids;
-use super::shared::Epoch;
 use super::spool::{self, Coming};
 use super::tiers::{Tier, Tiers};
 use super::tree::Tree;
@@ -270,10 +269,8 @@ impl Server {
     /// Drops what a purge covers, and keeps nothing of it that is on its way.
     pub(super) async fn purge(&self, purge: &Purge, is_recent: bool) -> bool {
         // First where others take it from.
-        if is_recent {
-            let database = self.truth.database_name();
-            self.tiers.purge_shared(purge, database).await;
-        }
+        let database = self.truth.database_name();
+        self.tiers.purge_shared(purge, database, is_recent).await;
         let is_done = self.tiers.purge(purge).await;
         let is_done_there = Box::pin(self.private.purge(purge, is_recent)).await;
         is_done && is_done_there

@@ -7,7 +7,7 @@
 //! A body is there before an answer names it, so that whoever reads finds both, or nothing. What is found is held
 //! against its digest: who can write to the store is trusted as far as who can write to the folder.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::answer::{Answer, Content, Proof};
 use super::disk::{Removed, digest_of};
 use super::guard::Guard;
-use super::kept::{Head, INLINE, body_path, hex};
-use super::purge::Purge;
+use super::kept::{Head, LONGEST, body_path, hex};
+use super::purge::{Epoch, Purge, Purges};
 use crate::clock::Clock;
 use crate::gomod::ZIP_LIMIT;
 use crate::objects::{Failure, Object, Objects};
@@ -50,14 +50,15 @@ const QUEUE: u32 = 256 << 10;
 /// What an answer counts in the queue at least, KiB: one with a file holds a descriptor.
 const LEAST: (u32, u32) = (64, 256);
 
-/// The longest object of an answer, bytes: a head, and a small body.
-const LONGEST: u64 = INLINE + (8 << 10);
-
 /// Damaged objects that are remembered until others take their place.
 const REMEMBERED: usize = 1000;
 
-/// Purges that are remembered, for what is on its way to the store.
-const PURGES: usize = 1000;
+/// How long is waited before each try to remove what came to the store after it was purged.
+const UNDOING: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+];
 
 /// A place in an object store.
 #[derive(Debug)]
@@ -72,31 +73,9 @@ pub(crate) struct Shared {
     /// Keys of what was found damaged: it is replaced.
     // A std Mutex: held for an operation on the set, never across an await.
     damaged: Mutex<HashSet<String>>,
-    // A std Mutex: held for an operation on the list, never across an await.
-    purges: Mutex<Purges>,
+    /// For what is on its way to the store.
+    purges: Purges,
 }
-
-/// The purges that were heard so far.
-#[derive(Debug, Default)]
-struct Purges {
-    count: u64,
-    /// The last ones, the newest at the end.
-    last: VecDeque<Purge>,
-}
-
-impl Purges {
-    fn add(&mut self, purge: &Purge) {
-        self.count += 1;
-        self.last.push_back(purge.clone());
-        if self.last.len() > PURGES {
-            self.last.pop_front();
-        }
-    }
-}
-
-/// How many purges were heard before something was fetched.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Epoch(u64);
 
 /// An answer that the store has.
 pub(super) enum Found {
@@ -126,7 +105,7 @@ impl Shared {
             queue: Arc::new(Semaphore::new(QUEUE as usize)),
             has_overflown: AtomicBool::new(false),
             damaged: Mutex::default(),
-            purges: Mutex::default(),
+            purges: Purges::default(),
         }
     }
 
@@ -222,24 +201,7 @@ impl Shared {
 
     /// Now, as far as purges go.
     pub(super) fn epoch(&self) -> Epoch {
-        Epoch(self.purges().count)
-    }
-
-    /// Whether a purge since then covers a path. One that is not remembered any more may have.
-    fn is_purged_since(&self, epoch: Epoch, path: &str) -> bool {
-        let purges = self.purges();
-        let since = usize::try_from(purges.count - epoch.0).unwrap_or(usize::MAX);
-        since > purges.last.len()
-            || purges
-                .last
-                .iter()
-                .rev()
-                .take(since)
-                .any(|purge| purge.covers(path))
-    }
-
-    fn purges(&self) -> MutexGuard<'_, Purges> {
-        self.purges.lock().unwrap_or_else(PoisonError::into_inner)
+        self.purges.epoch()
     }
 
     /// Keeps an answer that was fetched after `epoch`, unless it was purged since; says whether it is there.
@@ -247,19 +209,35 @@ impl Shared {
         let Ok(_place) = self.uploads.acquire().await else {
             return false;
         };
-        if self.is_purged_since(epoch, path) {
+        if self.purges.cover_since(epoch, path) {
             return false;
         }
         let limit = WRITE + transfer(answer.bytes());
-        let kept = self.writes.run_within(limit, self.keep(path, answer));
+        let mut is_begun = false;
+        let kept = self.writes.run_within(limit, async {
+            is_begun = true;
+            self.keep(path, answer).await
+        });
         let is_kept = kept.await.is_some();
         // What failed may have come there all the same.
-        if self.is_purged_since(epoch, path) {
-            let key = answer_key(path);
-            self.writes.run(self.objects.remove(&key)).await;
+        if is_begun && self.purges.cover_since(epoch, path) {
+            self.undo(path).await;
             return false;
         }
         is_kept
+    }
+
+    /// Removes an answer that was purged while it was sent, even if the store is left out at the moment.
+    async fn undo(&self, path: &str) {
+        let key = answer_key(path);
+        for pause in UNDOING {
+            tokio::time::sleep(pause).await;
+            let removed = tokio::time::timeout(WRITE, self.objects.remove(&key));
+            if let Ok(Ok(_)) = removed.await {
+                return;
+            }
+        }
+        tracing::warn!(target: "modtape::serve", "{path} is not purged from the shared store");
     }
 
     async fn keep(&self, path: &str, answer: &Answer) -> Result<(), Failure> {
@@ -302,10 +280,15 @@ impl Shared {
         }
     }
 
+    /// What was fetched before a purge is not kept after it.
+    pub(super) fn note(&self, purge: &Purge) {
+        self.purges.add(purge);
+    }
+
     /// Removes what a purge covers of a module, and of what `database` says of it. Bodies stay: other answers may
     /// have the same.
     pub(super) async fn purge(&self, purge: &Purge, database: Option<&str>) {
-        self.purges().add(purge);
+        self.note(purge);
         let module = purge.folder();
         let mut folders = vec![format!("{module}/@v")];
         if let Some(database) = database {
@@ -488,7 +471,7 @@ mod tests {
         assert!(shared.put(path, &answer(), shared.epoch()).await);
         assert!(shared.get(path).await.is_some());
         // Purges that are not remembered count as purges of everything.
-        for _ in 0..=PURGES {
+        for _ in 0..=1000 {
             shared
                 .purge(&"a.example/z".parse().expect("it is one"), None)
                 .await;
@@ -513,5 +496,26 @@ mod tests {
         let (is_kept, ()) = tokio::join!(sent, purged);
         assert!(!is_kept);
         assert!(shared.get(path).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_after_a_purge_is_removed_from_a_store_that_is_left_out() {
+        let objects = Objects::in_memory(Duration::from_secs(60));
+        let shared = Shared::new(Clock::start(), objects);
+        let path = "a.example/x/@v/v1.0.0.mod";
+        let purge: Purge = "a.example/x".parse().expect("it is one");
+        let key = answer_key(path);
+        // As if it had come there, and the response had not.
+        let came = shared.objects.put(&key, Bytes::from_static(b"{}\n"));
+        came.await.expect("it is kept");
+        let (answer, epoch) = (answer(), shared.epoch());
+        let heard = async {
+            tokio::task::yield_now().await;
+            shared.note(&purge);
+        };
+        let (is_kept, ()) = tokio::join!(shared.put(path, &answer, epoch), heard);
+        assert!(!is_kept && !shared.is_written());
+        let found = shared.objects.get(&key).await.expect("it is asked");
+        assert!(found.is_none());
     }
 }

@@ -16,8 +16,8 @@ use super::fetch::Flights;
 use super::guard::Guard;
 use super::item::Item;
 use super::memory::Memory;
-use super::purge::Purge;
-use super::shared::{Epoch, Found, Shared};
+use super::purge::{Epoch, Purge, Purges};
+use super::shared::{Found, Shared};
 use crate::clock::Clock;
 
 /// How long a disk may take before a request goes on without it.
@@ -127,6 +127,8 @@ pub(crate) struct Tiers {
     making_room: Arc<Semaphore>,
     // A std Mutex: held for an operation on the list, never across an await.
     expected: Mutex<Vec<Weak<Flights>>>,
+    /// What memory and the disk have dropped, for what is read meanwhile.
+    purges: Purges,
     /// Bytes that the disk may have.
     most: u64,
     /// Bytes that were written since the disk was last looked through.
@@ -149,6 +151,7 @@ impl Tiers {
             noting: Arc::new(Semaphore::new(1)),
             making_room: Arc::new(Semaphore::new(1)),
             expected: Mutex::default(),
+            purges: Purges::default(),
             most,
             // It is looked through with the first answer.
             written: AtomicU64::new(most),
@@ -240,11 +243,21 @@ impl Tiers {
                 return Some((answer, Tier::Memory));
             }
         }
+        let epoch = self.purges.epoch();
         let answer = self.get_of_disk(path).await?;
         if let Content::Bytes(_) = &answer.content {
-            self.memory.put(path, &answer);
+            self.put_of_disk(path, &answer, epoch);
         }
         Some((answer, Tier::Disk))
+    }
+
+    /// Keeps in memory what was read from the disk after `epoch`, unless it was purged since.
+    fn put_of_disk(&self, path: &str, answer: &Answer, epoch: Epoch) {
+        self.memory.put(path, answer);
+        // A purge from here on finds it in memory.
+        if self.purges.cover_since(epoch, path) {
+            self.memory.forget(path);
+        }
     }
 
     /// The same, past memory.
@@ -400,12 +413,15 @@ impl Tiers {
         for flights in expected.iter().filter_map(Weak::upgrade) {
             flights.purge(purge);
         }
-        let (memory, own) = (self.memory.clone(), purge.clone());
-        let _ = tokio::task::spawn_blocking(move || memory.purge(&own)).await;
+        self.purge_memory(purge).await;
         // Whether or not the disk takes files at the moment: a full one removes them.
         let (disk, own) = (self.disk.clone(), purge.clone());
         let purging = tokio::task::spawn_blocking(move || disk.purge(&own));
-        let why = match tokio::time::timeout(PURGING, purging).await {
+        let purged = tokio::time::timeout(PURGING, purging).await;
+        // Others may have read it from the disk meanwhile, and keep it in memory.
+        self.purges.add(purge);
+        self.purge_memory(purge).await;
+        let why = match purged {
             Ok(Ok(Ok(_))) => return true,
             Ok(Ok(Err(error))) => error.to_string(),
             Ok(Err(panicked)) => panicked.to_string(),
@@ -415,10 +431,23 @@ impl Tiers {
         false
     }
 
-    /// Drops what a purge covers from the shared store.
-    pub(super) async fn purge_shared(&self, purge: &Purge, database: Option<&str>) {
-        if let Some(shared) = &self.shared {
-            shared.purge(purge, database).await;
+    async fn purge_memory(&self, purge: &Purge) {
+        let (memory, own) = (self.memory.clone(), purge.clone());
+        let _ = tokio::task::spawn_blocking(move || memory.purge(&own)).await;
+    }
+
+    /// Drops what a purge covers from what is on its way to the shared store, and from the store if it was told a
+    /// moment ago.
+    pub(super) async fn purge_shared(
+        &self,
+        purge: &Purge,
+        database: Option<&str>,
+        is_recent: bool,
+    ) {
+        match &self.shared {
+            Some(shared) if is_recent => shared.purge(purge, database).await,
+            Some(shared) => shared.note(purge),
+            None => {}
         }
     }
 
@@ -562,5 +591,41 @@ impl Tiers {
     ) -> Option<T> {
         let disk = self.disk.clone();
         self.writes.run_blocking(move || job(&disk)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_read_from_the_disk_while_it_is_purged_does_not_stay_in_memory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(folder.path()).expect("it opens");
+        let tiers = Tiers::new(Clock::start(), Memory::new(1 << 20), disk, 1 << 30);
+        let paths = ["a.example/x/@v/v1.0.0.mod", "a.example/y/@v/v1.0.0.mod"];
+        let answer = Answer {
+            status: StatusCode::OK,
+            content: Content::Bytes(Bytes::from_static(b"module a.example/x\n")),
+            at: Clock::wall_now(),
+            proof: Proof::Form,
+        };
+        let mut read = Vec::new();
+        for path in paths {
+            tiers.put(path, &answer).await;
+            let epoch = tiers.purges.epoch();
+            let found = tiers.get_of_disk(path).await.expect("it is there");
+            read.push((path, found, epoch));
+        }
+        let purge = "a.example/x".parse().expect("it is one");
+        assert!(tiers.purge(&purge).await);
+        for (path, answer, epoch) in read {
+            tiers.put_of_disk(path, &answer, epoch);
+        }
+        let is_there = paths.map(|path| tiers.memory.get(path, Clock::wall_now()).is_some());
+        assert_eq!(is_there, [false, true]);
+        // What is fetched after it stays.
+        tiers.put(paths[0], &answer).await;
+        assert!(tiers.get(paths[0]).await.is_some());
     }
 }
