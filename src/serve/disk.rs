@@ -16,7 +16,7 @@ mod inventory;
 mod verified;
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use tempfile::NamedTempFile;
 
 use super::answer::{Answer, Content};
 use super::chunk;
-use super::kept::{Head, body_path, hex};
+use super::kept::{Head, LONGEST, body_path, hex};
 use super::purge::Purge;
 use crate::clock::Clock;
 
@@ -265,6 +265,9 @@ impl Disk {
     ) -> io::Result<(Arc<Seen>, Bytes, Metadata)> {
         // What changes after this moment is another file.
         let metadata = file.metadata()?;
+        if metadata.len() > LONGEST {
+            return Err(damaged(path, "it is longer than any answer"));
+        }
         let whole: Bytes = content(file, 0, metadata.len(), wait)?.into();
         let (head, body) = Head::read(path, &whole).map_err(|why| damaged(path, why))?;
         if head.is_inline() {
@@ -273,9 +276,7 @@ impl Disk {
         let line = (whole.len() - body.len()) as u64;
         let seen = Arc::new(Seen { head, line });
         let identity = Identity::of(&metadata);
-        if identity.is_settled(now) {
-            self.answers.insert(path, identity, Arc::clone(&seen), now);
-        }
+        self.answers.insert(path, identity, Arc::clone(&seen), now);
         Ok((seen, body, metadata))
     }
 
@@ -659,7 +660,8 @@ impl Disk {
 fn head_of(answer: &Path) -> Option<Head> {
     let mut head = String::new();
     let file = File::open(answer).ok()?;
-    BufReader::new(file).read_line(&mut head).ok()?;
+    let line = BufReader::new(file).take(LONGEST).read_line(&mut head);
+    line.ok()?;
     serde_json::from_str(&head).ok()
 }
 
@@ -989,6 +991,40 @@ mod tests {
                 assert_eq!(error.kind(), io::ErrorKind::InvalidData);
             }
         }
+    }
+
+    #[test]
+    fn a_file_of_this_moment_is_verified_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(folder.path()).expect("it opens");
+        let path = "a.b/c/@v/v1.0.0.zip";
+        let (answer, body) = answer(&vec![7; INLINE as usize + 1]);
+        disk.put(path, &answer, &body).expect("it is kept");
+        let digest = hex(Sha256::digest(&body));
+        let now = Clock::wall_now();
+        for (now, is_verified) in [(now, false), (now + Duration::from_secs(10), true)] {
+            let found = disk.read(path, Wait::Allowed, now).expect("it is read");
+            assert!(found.is_some());
+            assert_eq!(disk.answers.get(path, now).is_some(), is_verified);
+            assert_eq!(disk.bodies.get(&digest, now).is_some(), is_verified);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_longer_than_any_answer_is_damaged_and_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(folder.path()).expect("it opens");
+        let path = "a.b/c/@v/v1.0.0.mod";
+        let (answer, body) = answer(b"module a.b/c\n");
+        disk.put(path, &answer, &body).expect("it is kept");
+        // More than the memory of any machine, all of it a hole.
+        let file = OpenOptions::new().write(true).open(disk.answer_file(path));
+        let file = file.expect("it is there");
+        file.set_len(1 << 40).expect("a file with a hole");
+        assert_eq!(disk.unverified(path), 0);
+        let error = disk.get(path).expect_err("it is damaged");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(disk.get(path).expect("no error").is_none());
     }
 
     #[test]

@@ -36,8 +36,13 @@ impl Identity {
         }
     }
 
+    /// Whether this is a file that had another identity, and may have other times since.
+    fn is_of_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode, self.bytes) == (other.device, other.inode, other.bytes)
+    }
+
     /// Whether a later change would have another time.
-    pub(super) fn is_settled(&self, now: SystemTime) -> bool {
+    fn is_settled(&self, now: SystemTime) -> bool {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let changed = u64::try_from(self.changed.0).map(Duration::from_secs);
         // To the second, which is more than there is.
@@ -82,8 +87,11 @@ impl<T: Clone> Verified<T> {
             .is_some_and(|(known, _)| known == *identity)
     }
 
-    /// Notes that a file was verified after it was this.
+    /// Notes that a file was verified after it was this, unless a later change might have the same times.
     pub(super) fn insert(&self, name: &str, identity: Identity, what: T, now: SystemTime) {
+        if !identity.is_settled(now) {
+            return;
+        }
         let mut files = self.files();
         if files.len() >= self.most
             && !files.contains_key(name)
@@ -95,10 +103,11 @@ impl<T: Clone> Verified<T> {
         files.insert(name.into(), Known { identity, at, what });
     }
 
-    /// Notes that a file which was `before` has other times since, and the same content.
+    /// Notes that a file which was `before` has other times since, and the same content. Another file is not noted.
     pub(super) fn renew(&self, name: &str, before: &Identity, identity: Identity) {
         if let Some(known) = self.files().get_mut(name)
             && known.identity == *before
+            && identity.is_of_same_file(before)
         {
             known.identity = identity;
         }
@@ -141,6 +150,18 @@ mod tests {
         assert!(!verified.has("a", &identity(7), at(1000) + AGAIN));
         verified.renew("a", &identity(6), identity(8));
         assert!(verified.has("a", &identity(7), at(1000)));
+        let of_another = Identity {
+            inode: 3,
+            ..identity(8)
+        };
+        let longer = Identity {
+            bytes: 4,
+            ..identity(8)
+        };
+        for other in [of_another, longer] {
+            verified.renew("a", &identity(7), other);
+            assert!(verified.has("a", &identity(7), at(1000)));
+        }
         verified.renew("a", &identity(7), identity(8));
         assert!(verified.has("a", &identity(8), at(1000)));
         for name in ["b", "c", "d", "d"] {
@@ -148,6 +169,9 @@ mod tests {
             assert!(verified.files().len() <= 2);
             assert!(verified.has(name, &identity(7), at(1000)));
         }
+        // What was changed a moment ago may change again.
+        verified.insert("e", identity(999), (), at(1000));
+        assert!(!verified.has("e", &identity(999), at(1000)));
         verified.remove("d");
         assert!(!verified.has("d", &identity(7), at(1000)));
     }
