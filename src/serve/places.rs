@@ -47,7 +47,8 @@ impl Places {
         })
     }
 
-    /// A place for a request of a client; `None` if too many wait, or for longer than `patience`.
+    /// A place for a request of a client; `None` if too many wait, most of them of this client, or for longer than
+    /// `patience`.
     pub(super) async fn take(
         self: &Arc<Self>,
         client: Option<IpAddr>,
@@ -59,7 +60,7 @@ impl Places {
                 state.free -= 1;
                 return Some(self.place());
             }
-            if state.waiting >= self.queue {
+            if state.waiting >= self.queue && !state.make_room(client) {
                 return None;
             }
             state.wait(client)
@@ -93,6 +94,31 @@ impl State {
         of_client.push_back(give);
         self.waiting += 1;
         given
+    }
+
+    /// Makes room for one more request of a client: those who have left go, then the last request of the client that
+    /// has most. Says whether there is room.
+    fn make_room(&mut self, client: Option<IpAddr>) -> bool {
+        let before = self.waiting;
+        self.waiting = 0;
+        self.by_client.retain(|_, of_client| {
+            of_client.retain(|waiting| !waiting.is_closed());
+            self.waiting += of_client.len();
+            !of_client.is_empty()
+        });
+        self.turns.retain(|it| self.by_client.contains_key(it));
+        if self.waiting < before {
+            return true;
+        }
+        let own = self.by_client.get(&client).map_or(0, VecDeque::len);
+        let longest = self.by_client.values_mut().max_by_key(|it| it.len());
+        // Nobody makes room for a client that would wait with more than it has left.
+        let Some(longest) = longest.filter(|it| it.len() > own + 1) else {
+            return false;
+        };
+        longest.pop_back();
+        self.waiting -= 1;
+        true
     }
 
     /// The next one who waits, if anybody does.
@@ -180,8 +206,17 @@ mod tests {
                 .await
                 .is_none()
         );
-        // Both count until it is their turn.
-        assert!(places.take(client(3), PATIENCE).await.is_none());
+        // Both count until it is their turn, or somebody needs the room.
+        assert_eq!(places.state().waiting, 2);
+        let mut waiting = tokio::task::JoinSet::new();
+        for number in [3, 4] {
+            let places = Arc::clone(&places);
+            waiting.spawn(async move { places.take(client(number), PATIENCE).await.is_some() });
+            tokio::task::yield_now().await;
+        }
+        assert!(places.take(client(5), PATIENCE).await.is_none());
+        assert_eq!(places.state().waiting, 2);
+        waiting.shutdown().await;
         drop(held);
         assert!(!places.are_taken());
         assert!(places.take(client(3), PATIENCE).await.is_some());
@@ -190,5 +225,28 @@ mod tests {
             (state.waiting, state.by_client.len(), state.turns.len()),
             (0, 0, 0)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_whose_requests_fill_the_queue_makes_room_for_others() {
+        let places = Places::new(1, 4);
+        let held = places.take(client(1), PATIENCE).await.expect("one is free");
+        let mut waiting = tokio::task::JoinSet::new();
+        // The fifth of the first client is refused; the others take the place of its last ones.
+        for number in [1, 1, 1, 1, 1, 2, 3, 2] {
+            let places = Arc::clone(&places);
+            waiting.spawn(async move {
+                let place = places.take(client(number), PATIENCE).await;
+                (number, place.is_some())
+            });
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(places.state().waiting, 4);
+        drop(held);
+        let mut served: Vec<_> = waiting.join_all().await;
+        served.retain(|(_, is_served)| *is_served);
+        served.sort_unstable();
+        assert_eq!(served, [1, 1, 2, 3].map(|number| (number, true)));
+        assert!(!places.are_taken());
     }
 }
