@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -101,5 +102,11 @@ fn browse(path: &Path) -> bool {
     let mut browser = Command::new(program);
     browser.arg(path).stdin(Stdio::null());
     browser.stdout(Stdio::null()).stderr(Stdio::null());
-    browser.spawn().is_ok()
+    // Ctrl-C is for us, and not for a browser that this starts.
+    browser.process_group(0);
+    let Ok(mut browser) = browser.spawn() else {
+        return false;
+    };
+    std::thread::spawn(move || browser.wait());
+    true
 }

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
@@ -31,7 +33,7 @@ use super::Data;
 use super::html::{html, policy, shell};
 use crate::diagnose::report::Report;
 use crate::recording::Recording;
-use crate::recording::format::JOURNAL;
+use crate::recording::format::{JOURNAL, MANIFEST};
 
 /// How often the journal's length is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -65,21 +67,42 @@ impl Live {
         format!("http://{}/#token={}", self.address, self.token)
     }
 
-    /// The journal's length, bytes; 0 where it cannot be seen.
-    fn length(&self) -> u64 {
-        fs::metadata(self.folder.join(JOURNAL)).map_or(0, |meta| meta.len())
+    /// What changes whenever there is something new: the journal's length, and the manifest's file, which
+    /// is replaced when the recorder has found out what is wrong with answers.
+    fn stamp(&self) -> Stamp {
+        let journal = fs::metadata(self.folder.join(JOURNAL));
+        let manifest = fs::metadata(self.folder.join(MANIFEST));
+        Stamp {
+            journal_bytes: journal.map_or(0, |meta| meta.len()),
+            manifest: manifest.map_or((0, 0), |meta| (meta.ino(), meta.len())),
+        }
     }
 
-    /// One event: what is new since a place of the journal, and the place up to which it tells.
-    fn event(&self, since: u64) -> io::Result<(u64, Bytes)> {
-        // Before the recording is read: what is added meanwhile is told again, and nothing is left out.
-        let until = self.length();
-        let text = self.with_recording(|recording, report| {
-            let (data, _) = Data::since(recording, report, since, |_| {});
-            Ok(serde_json::to_string(&data)?)
-        })?;
-        let event = format!("id: {until}\ndata: {text}\n\n");
-        Ok((until, Bytes::from(event)))
+    /// One event: what is new since a place, and the place up to which it tells.
+    ///
+    /// What was told of another recording, or of a journal that is shorter now, is void; all of it is told again.
+    fn event(&self, since: Option<&Place>) -> io::Result<(Place, Bytes)> {
+        self.with_recording(|recording, report| {
+            let read = recording.table().journal_bytes;
+            // A line that is half there is told when it is whole.
+            let until = recording.torn_tail().map_or(read, |tail| tail.offset);
+            let until = Place {
+                recording: recording.manifest().id.clone(),
+                offset: until,
+            };
+            let known = since
+                .filter(|since| since.recording == until.recording && since.offset <= until.offset);
+            let offset = known.map_or(0, |since| since.offset);
+            let (data, _) = Data::since(recording, report, offset, |_| {});
+            let event = Event {
+                reset: known.is_none(),
+                data,
+            };
+            let text = serde_json::to_string(&event)?;
+            let Place { recording, offset } = &until;
+            let event = format!("id: {offset}-{recording}\ndata: {text}\n\n");
+            Ok((until, Bytes::from(event)))
+        })
     }
 
     /// The page as `report --format html` writes it.
@@ -96,21 +119,28 @@ impl Live {
         then(&recording, &Report::of(&recording))
     }
 
+    /// Whether it is us whom a client asks for, and not a name that somebody lets lead here (DNS rebinding).
+    fn is_named(&self, fields: &HeaderMap) -> bool {
+        let host = fields.get(header::HOST);
+        host.is_some_and(|host| self.is_name(host.as_bytes()))
+    }
+
     /// Whether a request comes from the page, as far as a browser tells.
     fn is_ours(&self, fields: &HeaderMap) -> bool {
-        let port = self.address.port();
-        let text = |name| {
-            fields
-                .get(name)
-                .map(|value: &HeaderValue| value.to_str().unwrap_or("?"))
+        let is_origin = |origin: &HeaderValue| {
+            let host = origin.as_bytes().strip_prefix(b"http://");
+            host.is_some_and(|host| self.is_name(host))
         };
+        let is_site = |site: &HeaderValue| matches!(site.as_bytes(), b"same-origin" | b"none");
+        self.is_named(fields)
+            && fields.get(header::ORIGIN).is_none_or(is_origin)
+            && fields.get("sec-fetch-site").is_none_or(is_site)
+    }
+
+    fn is_name(&self, host: &[u8]) -> bool {
+        let port = self.address.port();
         let names = [self.address.to_string(), format!("localhost:{port}")];
-        let is_name = |host: &str| names.iter().any(|name| name == host);
-        let origin = text(header::ORIGIN);
-        text(header::HOST).is_some_and(is_name)
-            && origin.is_none_or(|origin| origin.strip_prefix("http://").is_some_and(is_name))
-            && text(header::HeaderName::from_static("sec-fetch-site"))
-                .is_none_or(|site| matches!(site, "same-origin" | "none"))
+        names.iter().any(|name| name.as_bytes() == host)
     }
 
     fn knows_token(&self, fields: &HeaderMap) -> bool {
@@ -120,6 +150,43 @@ impl Live {
             aws_lc_rs::constant_time::verify_slices_are_equal(shown, self.token.as_bytes()).is_ok()
         })
     }
+}
+
+/// A place in a recording's journal: all before it has been told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    /// The recording's id: another one may take its folder.
+    recording: String,
+    /// Bytes from the journal's start.
+    offset: u64,
+}
+
+impl Place {
+    /// What an event is called: `OFFSET-RECORDING`.
+    fn parse(text: &str) -> Option<Self> {
+        let (offset, recording) = text.split_once('-')?;
+        Some(Self {
+            recording: recording.to_owned(),
+            offset: offset.parse().ok()?,
+        })
+    }
+}
+
+/// The files of a recording, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    journal_bytes: u64,
+    /// Inode and length.
+    manifest: (u64, u64),
+}
+
+/// What an event tells.
+#[derive(Serialize)]
+struct Event<'a> {
+    /// Whether it is all that there is, and what was told before is void.
+    reset: bool,
+    #[serde(flatten)]
+    data: Data<'a>,
 }
 
 /// Serves the page until `stop`.
@@ -157,7 +224,13 @@ async fn converse(stream: TcpStream, live: Arc<Live>) -> hyper::Result<()> {
 }
 
 async fn respond<B>(live: &Arc<Live>, request: &Request<B>) -> Response<Told> {
-    if !live.is_ours(request.headers()) {
+    // The page itself has no data, and a browser comes to it from a file of ours.
+    let is_page = request.uri().path() == "/";
+    let is_ours = match is_page {
+        true => live.is_named(request.headers()),
+        false => live.is_ours(request.headers()),
+    };
+    if !is_ours {
         return said(
             StatusCode::FORBIDDEN,
             "this page is for its own address alone",
@@ -170,7 +243,7 @@ async fn respond<B>(live: &Arc<Live>, request: &Request<B>) -> Response<Told> {
         );
     }
     let path = request.uri().path();
-    if path == "/" {
+    if is_page {
         let name = live.folder.file_name().unwrap_or_default();
         return match shell(&name.to_string_lossy()) {
             Ok(page) => found("text/html; charset=utf-8", Told::whole(page)),
@@ -193,8 +266,7 @@ async fn respond<B>(live: &Arc<Live>, request: &Request<B>) -> Response<Told> {
         };
     }
     let since = request.uri().query().unwrap_or_default();
-    let since = since.strip_prefix("since=").unwrap_or_default();
-    let since = since.parse().unwrap_or(0);
+    let since = since.strip_prefix("since=").and_then(Place::parse);
     let (events, told) = mpsc::channel(1);
     let stream = Told {
         first: None,
@@ -218,7 +290,7 @@ async fn reading<T: Send + 'static>(
 struct Sending(tokio::task::AbortHandle, TaskTracker);
 
 impl Sending {
-    fn start(live: &Arc<Live>, since: u64, events: mpsc::Sender<Bytes>) -> Self {
+    fn start(live: &Arc<Live>, since: Option<Place>, events: mpsc::Sender<Bytes>) -> Self {
         let tasks = TaskTracker::new();
         let task = tasks.spawn(tell(Arc::clone(live), since, events));
         Self(task.abort_handle(), tasks)
@@ -233,11 +305,22 @@ impl Drop for Sending {
 }
 
 /// Sends what is there, then what is added, until nobody listens.
-async fn tell(live: Arc<Live>, mut since: u64, events: mpsc::Sender<Bytes>) {
+async fn tell(live: Arc<Live>, mut since: Option<Place>, events: mpsc::Sender<Bytes>) {
+    let mut manifest = None;
     loop {
-        let bytes = match reading(&live, move |live| live.event(since)).await {
+        // Before the recording is read: what is added meanwhile is told the next time.
+        let stamp = live.stamp();
+        // What the manifest says changes what was told.
+        if manifest
+            .replace(stamp.manifest)
+            .is_some_and(|known| known != stamp.manifest)
+        {
+            since = None;
+        }
+        let asked = since.clone();
+        let bytes = match reading(&live, move |live| live.event(asked.as_ref())).await {
             Ok((until, bytes)) => {
-                since = until;
+                since = Some(until);
                 bytes
             }
             // It may be in a moment: a recorder that begins has no whole line yet.
@@ -246,33 +329,30 @@ async fn tell(live: Arc<Live>, mut since: u64, events: mpsc::Sender<Bytes>) {
         if events.send(bytes).await.is_err() {
             return;
         }
-        while timeout(ALIVE, grown_or_closed(&events, &live, since))
+        while timeout(ALIVE, changed_or_closed(&events, &live, stamp))
             .await
             .is_err()
         {
-            if events
-                .send(Bytes::from_static(b": alive\n\n"))
-                .await
-                .is_err()
-            {
+            let alive = Bytes::from_static(b": alive\n\n");
+            if events.send(alive).await.is_err() {
                 return;
             }
         }
     }
 }
 
-/// Waits until the journal has another length, or nobody listens.
-async fn grown_or_closed(events: &mpsc::Sender<Bytes>, live: &Live, since: u64) {
-    let grown = async {
+/// Waits until the recording has changed, or nobody listens.
+async fn changed_or_closed(events: &mpsc::Sender<Bytes>, live: &Live, stamp: Stamp) {
+    let changed = async {
         loop {
             sleep(LOOK).await;
-            if live.length() != since {
+            if live.stamp() != stamp {
                 return;
             }
         }
     };
     tokio::select! {
-        () = grown => {}
+        () = changed => {}
         () = events.closed() => {}
     }
 }

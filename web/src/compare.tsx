@@ -1,7 +1,7 @@
 // This recording beside another one, whose page the reader chooses: mirrored bars, sorted by change.
 
 import { useMemo, useState } from "preact/hooks";
-import { type Data, type Row, decoded, rowsOf } from "./data";
+import { type Data, type Report, type Row, decoded, rowsOf } from "./data";
 import { t } from "./language";
 import { duration } from "./words";
 
@@ -30,7 +30,7 @@ function pairs(before: Row[], after: Row[]): Pair[] {
 }
 
 export function Compare({ data, rows }: { data: Data; rows: Row[] }) {
-  const [other, setOther] = useState<Data | null>(null);
+  const [other, setOther] = useState<{ report: Report; rows: Row[] } | null>(null);
   const [wrong, setWrong] = useState("");
   const choose = async (file: File | undefined) => {
     if (!file) return;
@@ -38,14 +38,14 @@ export function Compare({ data, rows }: { data: Data; rows: Row[] }) {
       const page = new DOMParser().parseFromString(await file.text(), "text/html");
       const read = await decoded(page.getElementById("data")?.textContent ?? "");
       if (read.schema !== data.schema) throw new Error(`schema ${read.schema}`);
-      setOther(read);
+      setOther({ report: read.report, rows: rowsOf(read) });
       setWrong("");
     } catch (error) {
       setOther(null);
       setWrong(t("That file cannot be compared: {0}", String(error)));
     }
   };
-  const all = useMemo(() => (other ? pairs(rowsOf(other), rows) : []), [other, rows]);
+  const all = useMemo(() => (other ? pairs(other.rows, rows) : []), [other, rows]);
   const longest = all.reduce((most, pair) => Math.max(most, pair.before_us, pair.after_us), 1);
   return (
     <>

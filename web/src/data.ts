@@ -107,6 +107,8 @@ export interface Columns {
 }
 
 export interface Data {
+  /** Of the live page: what was told before is void. */
+  reset?: boolean;
   schema: number;
   tool: string;
   /** RFC 3339, UTC. */
@@ -139,6 +141,9 @@ export interface Row {
   start_us: number;
   /** Microseconds for each of PHASES; null where it did not happen. */
   phases_us: (number | null)[];
+  /** The sum of its phases. */
+  known_us: number;
+  /** The same; of what goes on, until now. */
   total_us: number;
   end_us: number;
   own_us: number;
@@ -193,6 +198,7 @@ export function rowsOf(data: Data): Row[] {
       status: entry(sent.status),
       outcome,
       phases_us,
+      known_us,
       total_us,
       end_us: last.start_us + total_us,
       own_us: entry(sent.own_us),

@@ -67,7 +67,7 @@ const fail = (piece: Piece, problem: string): never => {
 
 /** The test that a text stands for; throws a FilterError. */
 export function parse(text: string): Test {
-  const pieces = split({ text, column: 1 }, (c) => /\s/u.test(c));
+  const pieces = split({ text, column: 1 }, (c) => /\p{White_Space}/u.test(c));
   const terms = pieces.filter((piece) => piece.text !== "").map(term);
   return (row) => terms.every((holds) => holds(row));
 }
@@ -180,7 +180,7 @@ function test(key: Piece, value: Piece): Test {
     case "time": {
       const has =
         measure(text, TIMES) ?? fail(value, `${shown(text)} is no time: >500ms, <=1.5s, >2m (us, ms, s, m, h)`);
-      return (row) => has(row.total_us);
+      return (row) => has(row.known_us);
     }
     case "size": {
       const has =
@@ -202,13 +202,20 @@ function test(key: Piece, value: Piece): Test {
   }
 }
 
-const shown = (text: string): string => JSON.stringify(text);
+/** As Rust's `{:?}` quotes it: what cannot be seen is spelled. */
+const shown = (text: string): string => {
+  const spelled = text.replace(/["\\]|(?! )[\p{C}\p{Z}]/gu, (c) => {
+    const known = { '"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0" }[c];
+    return known ?? `\\u{${c.codePointAt(0)?.toString(16)}}`;
+  });
+  return `"${spelled}"`;
+};
 
 const phaseIs =
   (index: number, has: (us: number, total: number) => boolean): Test =>
   (row) => {
     const us = row.phases_us[index];
-    return us != null && has(us, row.total_us);
+    return us != null && has(us, row.known_us);
   };
 
 type Bound = (value: number) => boolean;
@@ -245,8 +252,8 @@ const SIZES: [string, number][] = [
   ["B", 1],
   ["", 1],
 ];
-/** Numbers above this are no times and sizes of this world, and the program refuses those above 2^64. */
-const MOST = 2 ** 64;
+/** What the program counts with. */
+const MOST = 2n ** 64n - 1n;
 
 /** The first unit that the text ends with decides. */
 function measure(text: string, units: [string, number][]): Bound | undefined {
@@ -258,8 +265,8 @@ function measure(text: string, units: [string, number][]): Bound | undefined {
   const [whole = "0", fraction = "0"] = number.split(".");
   const digits = BigInt(fraction.slice(0, 12));
   const part = (digits * BigInt(unit[1])) / 10n ** BigInt(fraction.slice(0, 12).length);
-  const bound = Number(BigInt(whole) * BigInt(unit[1]) + part);
-  return bound < MOST ? (value) => holds(value, bound) : undefined;
+  const bound = BigInt(whole) * BigInt(unit[1]) + part;
+  return BigInt(whole) <= MOST && bound <= MOST ? (value) => holds(value, Number(bound)) : undefined;
 }
 
 function share(value: Piece, text: string): (us: number, total: number) => boolean {
@@ -282,12 +289,14 @@ function rangeOf(text: string): Bound | undefined {
   }
   const ends = /^(\d+)-(\d+)$/.exec(text);
   if (ends) {
-    const [least, most] = [Number(ends[1]), Number(ends[2])];
-    return least <= most ? (at) => least <= at && at <= most : undefined;
+    const [least, most] = [BigInt(ends[1] ?? 0), BigInt(ends[2] ?? 0)];
+    return least <= most && most <= MOST ? (at) => least <= at && at <= most : undefined;
   }
   const [holds, digits] = relation(text);
-  if (!/^\d+$/.test(digits) || Number(digits) >= MOST) return undefined;
-  if (text.startsWith("<") && !text.startsWith("<=") && Number(digits) === 0) return undefined;
+  if (!/^\d+$/.test(digits) || BigInt(digits) > MOST) return undefined;
+  // Nothing is less than 0, or more than the most.
+  if (/^<\d/.test(text) && BigInt(digits) === 0n) return undefined;
+  if (/^>\d/.test(text) && BigInt(digits) === MOST) return undefined;
   return (at) => holds(at, Number(digits));
 }
 

@@ -1,6 +1,6 @@
 // The waterfall: a line for each exchange, of which only those that are in sight exist.
 
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Bar, type Span, place } from "./bar";
 import type { Row } from "./data";
 import { t } from "./language";
@@ -54,8 +54,12 @@ export function Grid(wanted: Wanted) {
   const [lineHeight, setLineHeight] = useState(NARROW.matches ? 40 : 24);
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(600);
-  const [at, setAt] = useState(0);
-  const current = Math.min(at, Math.max(0, lines.length - 1));
+  // The line that keys act on, by its name: others come and go before it.
+  const [at, setAt] = useState({ name: "", index: 0 });
+  const current = useMemo(() => {
+    const named = lines.findIndex((line) => nameOf(line) === at.name);
+    return named >= 0 ? named : Math.max(0, Math.min(at.index, lines.length - 1));
+  }, [lines, at]);
 
   useLayoutEffect(() => {
     const element = box.current;
@@ -75,11 +79,15 @@ export function Grid(wanted: Wanted) {
   useEffect(() => {
     const index = lines.findIndex((line) => line.row?.key === chosen);
     if (index >= 0) goTo(index);
-  }, [chosen, lines]);
+  }, [chosen]);
 
+  const setCurrent = (index: number) => {
+    const line = lines[index];
+    setAt({ name: line ? nameOf(line) : "", index });
+  };
   const goTo = (index: number) => {
     const bounded = Math.max(0, Math.min(lines.length - 1, index));
-    setAt(bounded);
+    setCurrent(bounded);
     const element = box.current;
     if (!element) return;
     const room = element.clientHeight - lineHeight;
@@ -116,6 +124,7 @@ export function Grid(wanted: Wanted) {
   return (
     <div
       ref={box}
+      id="grid"
       class="grid"
       role={wanted.isTree ? "treegrid" : "grid"}
       tabIndex={0}
@@ -145,7 +154,7 @@ export function Grid(wanted: Wanted) {
           role: "row" as const,
           "aria-rowindex": number + 2,
           onClick: () => {
-            setAt(number);
+            setCurrent(number);
             open(line);
           },
         };
@@ -216,14 +225,18 @@ export function Grid(wanted: Wanted) {
   );
 }
 
+/** Steps are chosen for five to twelve. */
+const MOST_TICKS = 13;
+
 /** Times on the axis, at round steps. */
 export function Ticks({ span }: { span: Span }) {
   const all = span.to - span.from;
   const wanted = all / 5;
   const power = 10 ** Math.floor(Math.log10(Math.max(1, wanted)));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= wanted) ?? all;
-  const ticks = [];
-  for (let at = Math.ceil(span.from / step) * step; at <= span.to; at += step) ticks.push(at);
+  const first = Math.ceil(span.from / step);
+  const number = Math.min(MOST_TICKS, Math.floor(span.to / step) - first + 1);
+  const ticks = Array.from({ length: Math.max(0, number) }, (_, index) => (first + index) * step);
   return (
     <>
       {ticks.map((at) => (

@@ -114,6 +114,8 @@ const CHINESE: Record<string, string> = {
   "zoom to the exchange, show all": "缩放到该请求，显示全部",
   "light or dark": "浅色或深色",
   "this list": "显示本列表",
+  "single keys": "单键快捷键",
+  "Esc, Enter and the arrows work in any case": "Esc、Enter 和方向键始终可用",
 };
 
 let language: Language = "en";

@@ -31,61 +31,86 @@ const ask = (path: string, token: string): Promise<Response> =>
 /** Events as they come: id and text (HTML standard, "Server-sent events"; those of modtape have one line of data). */
 async function* events(response: Response): AsyncGenerator<[string, string]> {
   const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
+  // A line may come in thousands of pieces.
+  let pieces: string[] = [];
+  let id = "";
   for (;;) {
     const read = await reader?.read();
     if (!read || read.done) return;
-    text += read.value;
-    for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
-      const lines = text.slice(0, end).split("\n");
-      text = text.slice(end + 2);
-      const value = (name: string) => lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
-      const [id, data] = [value("id"), value("data")];
-      if (id !== undefined && data !== undefined) yield [id, data];
+    const lines = read.value.split("\n");
+    for (const [index, piece] of lines.entries()) {
+      pieces.push(piece);
+      if (index === lines.length - 1) break;
+      const line = pieces.join("");
+      pieces = [];
+      if (line.startsWith("id: ")) id = line.slice(4);
+      if (line.startsWith("data: ")) yield [id, line.slice(6)];
     }
   }
 }
 
-/** Tells what there is, and again whenever there is more; comes to an end only if modtape refuses. */
+/** What has been told, event by event. */
+class Sum {
+  private rows = new Map<string, Row>();
+  private fields: [string, string][] = [];
+  private places = new Map<string, number>();
+
+  add(data: Data): Told {
+    if (data.reset) {
+      this.rows.clear();
+      this.fields = [];
+      this.places.clear();
+    }
+    const places = data.fields.map((field) => this.place(field));
+    for (const row of rowsOf(data)) {
+      const moved = (numbers: number[]) => numbers.map((number) => places[number] ?? 0);
+      const heads = row.heads && ([moved(row.heads[0]), moved(row.heads[1])] as [number[], number[]]);
+      this.rows.set(row.key, { ...row, heads });
+    }
+    const rows = [...this.rows.values()].sort((a, b) => a.start_us - b.start_us || a.id - b.id);
+    return { data: { ...data, fields: this.fields }, rows, link: "told" };
+  }
+
+  private place(field: [string, string]): number {
+    const key = `${field[0]}\0${field[1]}`;
+    const known = this.places.get(key);
+    if (known !== undefined) return known;
+    this.places.set(key, this.fields.length);
+    return this.fields.push(field) - 1;
+  }
+}
+
+/** Tells what there is, and again whenever there is more. Ends only with what asking again would not mend. */
 export async function follow(token: string, tell: (told: Told) => void): Promise<never> {
-  let since = "0";
+  const sum = new Sum();
+  let since = "";
   let last: Told | null = null;
-  const rows = new Map<string, Row>();
-  const fields: [string, string][] = [];
   for (;;) {
-    try {
-      const response = await ask(`/api/events?since=${since}`, token);
-      if (response.status === 401 || response.status === 403) throw new Refused(await response.text());
-      for await (const [id, text] of events(response)) {
-        const data = JSON.parse(text) as Data;
-        const shift = fields.length;
-        fields.push(...data.fields);
-        for (const row of rowsOf(data)) {
-          const shifted = (numbers: number[]) => numbers.map((number) => number + shift);
-          const heads = row.heads && ([shifted(row.heads[0]), shifted(row.heads[1])] as [number[], number[]]);
-          rows.set(row.key, { ...row, heads });
-        }
-        since = id;
-        const all = [...rows.values()].sort((a, b) => a.start_us - b.start_us || a.id - b.id);
-        last = { data: { ...data, fields }, rows: all, link: "told" };
-        tell(last);
-      }
-    } catch (error) {
-      if (error instanceof Refused) throw error;
+    const response = await ask(`/api/events?since=${since}`, token).catch(() => null);
+    if (response && !response.ok) throw new Error(await response.text());
+    const told = response && events(response);
+    for (;;) {
+      // Only the connection may fail: what cannot be shown is an error.
+      const next = await told?.next().catch(() => null);
+      if (!next || next.done) break;
+      const [id, text] = next.value;
+      last = sum.add(JSON.parse(text) as Data);
+      since = id;
+      tell(last);
     }
     if (last) tell({ ...last, link: "lost" });
     await new Promise((done) => setTimeout(done, AGAIN));
   }
 }
 
-class Refused extends Error {}
-
 /** Saves what `modtape report --format html` writes at this moment. */
 export async function save(token: string, name: string): Promise<void> {
   const response = await ask("/api/page", token);
+  if (!response.ok) throw new Error(await response.text());
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await response.blob());
   link.download = `${name}.html`;
   link.click();
-  URL.revokeObjectURL(link.href);
+  // Not before the browser has begun to read it.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

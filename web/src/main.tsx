@@ -77,8 +77,19 @@ function Page({ data, rows, link, save }: Shown) {
   const all = useMemo(() => lines(shown, state.group, folded), [shown, state.group, folded]);
   const row = rows.find((one) => one.key === state.row);
   const end = Math.max(report.wall_us, 1);
-  const span = state.zoom ? { from: state.zoom[0], to: state.zoom[1] } : { from: 0, to: end };
+  const zoom = state.zoom && state.zoom[0] < end ? state.zoom : null;
+  const span = zoom ? { from: zoom[0], to: Math.min(zoom[1], end) } : { from: 0, to: end };
 
+  // What had the focus goes away with what is closed, or with the view that is left.
+  const focus = (id: string) => requestAnimationFrame(() => document.getElementById(id)?.focus());
+  const closeDetail = () => {
+    change({ row: "" });
+    focus(state.tab === "waterfall" ? "grid" : `tab-${state.tab}`);
+  };
+  const search = (filter: string) => {
+    change({ filter, tab: "waterfall" });
+    focus("grid");
+  };
   const goFinding = (step: number) => {
     const codes = ["", ...report.findings.map((one) => one.code)];
     const code = next(codes, state.finding, step);
@@ -91,11 +102,11 @@ function Page({ data, rows, link, save }: Shown) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape") {
       if (helps) setHelps(false);
-      else if (state.row) change({ row: "" });
+      else if (state.row) closeDetail();
       else change({ finding: "" });
       return;
     }
-    if (event.target instanceof HTMLInputElement) return;
+    if (!state.keys || event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement) return;
     const tab = TABS[Number(event.key) - 1];
     if (tab) change({ tab });
     else if (event.key === "/") {
@@ -164,6 +175,19 @@ function Page({ data, rows, link, save }: Shown) {
               <dd>{t(what)}</dd>
             </div>
           ))}
+          <div>
+            <dt>
+              <label>
+                <input
+                  type="checkbox"
+                  checked={state.keys}
+                  onChange={(event) => change({ keys: event.currentTarget.checked })}
+                />{" "}
+                {t("single keys")}
+              </label>
+            </dt>
+            <dd>{t("Esc, Enter and the arrows work in any case")}</dd>
+          </div>
         </dl>
       )}
       <main>
@@ -232,7 +256,13 @@ function Page({ data, rows, link, save }: Shown) {
                 </select>
               </label>
               {state.zoom && (
-                <button type="button" onClick={() => change({ zoom: null })}>
+                <button
+                  type="button"
+                  onClick={() => {
+                    change({ zoom: null });
+                    focus("grid");
+                  }}
+                >
                   {t("show all the time")}
                 </button>
               )}
@@ -260,13 +290,13 @@ function Page({ data, rows, link, save }: Shown) {
           </>
         )}
         {state.tab === "modules" && (
-          <Modules report={report} filter={(filter) => change({ filter, tab: "waterfall" })} />
+          <Modules report={report} filter={search} />
         )}
-        {state.tab === "hosts" && <Hosts report={report} filter={(filter) => change({ filter, tab: "waterfall" })} />}
+        {state.tab === "hosts" && <Hosts report={report} filter={search} />}
         {state.tab === "why" && <Why report={report} choose={(key) => change({ row: key })} />}
         {state.tab === "compare" && <Compare data={data} rows={rows} />}
       </div>
-      {row && <Detail key={row.key} data={data} row={row} close={() => change({ row: "" })} />}
+      {row && <Detail key={row.key} data={data} row={row} close={closeDetail} />}
       </main>
       <footer>
         {t("{0}, recording {1}", data.tool, report.recording)}

@@ -21,6 +21,8 @@ export interface State {
   zoom: [number, number] | null;
   theme: Theme;
   language: Language;
+  /** Whether single keys do something. */
+  keys: boolean;
 }
 
 export const START: State = {
@@ -32,6 +34,7 @@ export const START: State = {
   zoom: null,
   theme: "auto",
   language: preferred(),
+  keys: true,
 };
 
 const among = <T extends string>(all: readonly T[], text: string | null, otherwise: T): T =>
@@ -42,7 +45,8 @@ export function parse(hash: string): State {
   const named = new URLSearchParams(hash.replace(/^#/, ""));
   const zoom = (named.get("z") ?? "").split("-").map(Number);
   const [from, to] = zoom;
-  const isZoom = zoom.length === 2 && from !== undefined && to !== undefined && from >= 0 && from < to;
+  const isZoom =
+    zoom.length === 2 && from !== undefined && to !== undefined && zoom.every(Number.isSafeInteger) && from >= 0 && from < to;
   return {
     tab: among(TABS, named.get("tab"), START.tab),
     group: among(GROUPS, named.get("g"), START.group),
@@ -52,6 +56,7 @@ export function parse(hash: string): State {
     zoom: isZoom ? [from, to] : null,
     theme: among(THEMES, named.get("theme"), START.theme),
     language: among(LANGUAGES, named.get("lang"), START.language),
+    keys: named.get("keys") !== "off",
   };
 }
 
@@ -68,5 +73,6 @@ export function hash(state: State): string {
   put("z", state.zoom ? state.zoom.map(Math.round).join("-") : "", "");
   put("theme", state.theme, START.theme);
   put("lang", state.language, START.language);
+  put("keys", state.keys ? "" : "off", "");
   return named.toString();
 }
