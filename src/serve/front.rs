@@ -64,25 +64,30 @@ pub(super) async fn respond<B>(
         true => None,
         false => Measure::begin(&server.counts, server.clock, began),
     };
-    let mut kind = Kind::Other;
     let admitted = match path {
         _ if is_of_ours => Ok(Some(Admitted::default())),
         _ => server.access.admits(has_token, request.headers()).await,
     };
+    // What is known is noted at once: hyper drops this future when the client goes before there is a response.
+    // A path that is not admitted may begin with what was a token yesterday.
+    if let (Some(line), Ok(Some(admitted))) = (&mut line, &admitted) {
+        line.path = Some(path.to_owned());
+        line.user.clone_from(&admitted.user);
+    }
+    if let Some(measure) = &mut measure {
+        measure.span = line.as_ref().map(|line| line.own);
+    }
     let mut response = match &admitted {
-        Ok(Some(admitted)) => answer(&server, client, &request, path, admitted, &mut kind).await,
+        Ok(Some(admitted)) => {
+            let measure = measure.as_mut();
+            answer(&server, client, &request, path, admitted, measure).await
+        }
         Ok(None) => not_admitted(&server),
         Err(Busy) => {
             let why = "more passwords wait to be verified than it can: try again in a moment";
             said(StatusCode::SERVICE_UNAVAILABLE, why)
         }
     };
-    let admitted = admitted.ok().flatten();
-    // A path that is not admitted may begin with what was a token yesterday.
-    if let (Some(line), Some(admitted)) = (&mut line, &admitted) {
-        line.path = Some(path.to_owned());
-        line.user.clone_from(&admitted.user);
-    }
     let tier = response.headers().get(CACHE);
     let tier = tier.cloned();
     if let Some(line) = &mut line {
@@ -102,10 +107,6 @@ pub(super) async fn respond<B>(
     }
     if is_head {
         *response.body_mut() = Sent::bytes(Bytes::new());
-    }
-    if let Some(measure) = &mut measure {
-        measure.kind = kind;
-        measure.span = line.as_ref().map(|line| line.own);
     }
     let status = response.status();
     Ok(response.map(|sent| Measured::new(Logged::new(sent, line), status, measure)))
@@ -135,14 +136,14 @@ fn timing(tier: &str, micros: u64) -> String {
     format!("{what};desc={tier};dur={ms}.{rest:03}")
 }
 
-/// Also says which kind of thing is asked for.
+/// Also says, where that is measured, which kind of thing is asked for.
 async fn answer<B>(
     server: &Arc<Server>,
     client: SocketAddr,
     request: &Request<B>,
     path: &str,
     admitted: &Admitted,
-    asked: &mut Kind,
+    measure: Option<&mut Measure>,
 ) -> Response<Sent> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = said(
@@ -212,7 +213,9 @@ async fn answer<B>(
         // Not 404, which would send go on to the next entry of its list.
         Err(why) => return said(StatusCode::BAD_REQUEST, &why.to_string()),
     };
-    *asked = item.kind();
+    if let Some(measure) = measure {
+        measure.kind = item.kind();
+    }
     if item.kind() == Kind::SumdbSupported {
         let name = item.route.sumdb.as_deref().unwrap_or_default();
         return match server.relays(name) {

@@ -1,7 +1,7 @@
 //! Who has the answer to a request: a tier, a request that is on its way, or upstream.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -162,6 +162,30 @@ pub(super) struct Following {
     pub(super) source: Source,
 }
 
+/// A client that waits for an answer. If it leaves before, it is counted by what it has waited for.
+struct Waits<'a> {
+    counts: &'a Counts,
+    /// Set once upstream is asked for it, or for another client already.
+    source: OnceLock<Source>,
+    is_counted: bool,
+}
+
+impl Waits<'_> {
+    /// It has an answer.
+    fn counted(mut self, source: Source) {
+        self.is_counted = true;
+        self.counts.answered(source);
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        if let Some(source) = self.source.get().filter(|_| !self.is_counted) {
+            self.counts.answered(*source);
+        }
+    }
+}
+
 /// Boxed, since an answer may need others before it is proved.
 type Obtaining = Pin<Box<dyn Future<Output = Obtained> + Send>>;
 
@@ -256,13 +280,17 @@ impl Server {
     /// Answers a client.
     pub(super) async fn answer(self: &Arc<Self>, item: Item) -> Obtained {
         Ahead::asked(self, &item);
-        let obtained = self.obtain(item).await;
-        let source = match &obtained {
+        let waits = Waits {
+            counts: &self.counts,
+            source: OnceLock::new(),
+            is_counted: false,
+        };
+        let obtained = Box::pin(Arc::clone(self).find(item, &waits.source)).await;
+        waits.counted(match &obtained {
             Obtained::Whole(_, source) => *source,
             Obtained::Growing(following) => following.source,
             Obtained::Failed(_) => Source::Miss,
-        };
-        self.counts.answered(source);
+        });
         obtained
     }
 
@@ -279,12 +307,13 @@ impl Server {
     /// Has an answer, or the beginning of one.
     pub(super) fn obtain(self: &Arc<Self>, item: Item) -> Obtaining {
         let server = Arc::clone(self);
-        Box::pin(async move { server.find(item).await })
+        Box::pin(async move { server.find(item, &OnceLock::new()).await })
     }
 
-    async fn find(self: Arc<Self>, item: Item) -> Obtained {
+    /// Says in `waits` what it waits for, once it does.
+    async fn find(self: Arc<Self>, item: Item, waits: &OnceLock<Source>) -> Obtained {
         if let (Some(users), Some(asker)) = (&self.users, item.asker()) {
-            return self.find_for(users, asker, &item).await;
+            return self.find_for(users, asker, &item, waits).await;
         }
         let found = match self.tiers.get(item.path()).await {
             Some(found) => Some(found),
@@ -304,6 +333,7 @@ impl Server {
             }
         }
         let (flight, source) = self.flight(item.clone());
+        let _ = waits.set(source);
         let obtained = match old {
             Some(_) => tokio::time::timeout(PATIENCE, Self::follow(flight, source)).await,
             None => Ok(Self::follow(flight, source).await),
@@ -360,7 +390,13 @@ impl Server {
 
     /// The same for a client whom upstream judges by itself. What is kept is for those whose request for that very
     /// thing upstream took; while it is away, for those whom it took for that module within the hour.
-    async fn find_for(self: &Arc<Self>, users: &Users, asker: &Asker, item: &Item) -> Obtained {
+    async fn find_for(
+        self: &Arc<Self>,
+        users: &Users,
+        asker: &Asker,
+        item: &Item,
+        waits: &OnceLock<Source>,
+    ) -> Obtained {
         let kept = self.tiers.get(&item.kept_name()).await;
         let kept = kept.filter(|(answer, _)| answer.status == StatusCode::OK);
         let age = kept.as_ref().map_or(Age::Over, |(answer, _)| {
@@ -375,6 +411,7 @@ impl Server {
             Some(fresh) if item.is_zip() => self.if_taken(item, fresh).await,
             _ => {
                 let (flight, source) = self.flight(item.clone());
+                let _ = waits.set(source);
                 Self::follow(flight, source).await
             }
         };

@@ -522,6 +522,46 @@ fn examples_are_spans_of_the_access_log_and_another_address_takes_a_restart() {
 }
 
 #[test]
+fn a_client_that_leaves_before_the_head_is_counted_by_what_it_asked_for() {
+    let zip = format!("/{ZIP}");
+    let origin = Origin::builder(Content::default());
+    let origin = origin.rule(Rule::suffix(&zip).silent()).start();
+    let sandbox = Sandbox::new();
+    let measured = start(
+        &sandbox,
+        &origin,
+        "https://a.example",
+        &["--log-file", "log"],
+    );
+    let asks = || {
+        let mut stream = TcpStream::connect(measured.serving.address).expect("it listens");
+        let head = format!("GET {zip} HTTP/1.1\r\nhost: x\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("it is taken");
+        stream
+    };
+    let first = asks();
+    origin.wait_for(|log| !log.requests.is_empty(), LIMIT);
+    let second = asks();
+    let waiting = |scrape: &Scrape| scrape.one("modtape_in_flight_requests", &[]) == 2;
+    measured.scrape_until(waiting);
+    thread::sleep(Duration::from_millis(100));
+    drop((first, second));
+    let labels = ["kind=\"zip\"", "outcome=\"aborted\""];
+    let are_over = |scrape: &Scrape| scrape.sum("modtape_requests_total", &labels) == 2;
+    let scrape = measured.scrape_until(are_over);
+    assert_eq!(scrape.one("modtape_serve_misses_total", &[]), 1);
+    assert_eq!(scrape.one("modtape_serve_joined_total", &[]), 1);
+    let mut log = String::new();
+    until(|| {
+        log = fs::read_to_string(sandbox.join("log")).expect("there is a log");
+        let lines = log.lines().filter(|line| line.contains(&zip)).count();
+        (lines == 2).then_some(()).ok_or_else(|| log.clone())
+    });
+    assert!(log.contains("before there was a response"), "{log}");
+    measured.end();
+}
+
+#[test]
 fn a_real_prometheus_takes_its_scrapes_and_the_rules() {
     let lists = Rule::any().status(200).body("v1.0.0\n");
     let origin = Origin::builder(Content::default()).rule(lists).start();
