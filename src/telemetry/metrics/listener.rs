@@ -36,6 +36,9 @@ const PLACES: usize = 8;
 /// (`scrape_timeout`).
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a request head may take to come: a client that sends none holds a place no longer.
+const HEAD: Duration = Duration::from_secs(1);
+
 /// The longest request head, bytes: it is the least that hyper allows.
 const HEAD_BYTES: usize = 8 << 10;
 
@@ -142,6 +145,7 @@ async fn converse(stream: TcpStream, metrics: Metrics) -> hyper::Result<()> {
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
         .max_buf_size(HEAD_BYTES)
         // An idle scraper would hold a place between two scrapes.
         .keep_alive(false)
@@ -291,8 +295,20 @@ mod tests {
         // The rest of the flood may have been refused with a reset.
         let _ = flood.read_to_string(&mut answer);
         assert!(!answer.contains(" 200"), "{answer}");
+        let crowd: Vec<_> = (0..2 * PLACES)
+            .map(|_| std::net::TcpStream::connect(address).unwrap())
+            .collect();
+        let mut asking = std::net::TcpStream::connect(address).unwrap();
+        // Prometheus waits no longer.
+        asking.set_read_timeout(Some(LIMIT)).unwrap();
+        asking
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        asking.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         drop(scraping);
-        for mut stream in silent {
+        for mut stream in silent.into_iter().chain(crowd) {
             let ended = stream.read(&mut [0]);
             assert!(!matches!(ended, Ok(1..)), "{ended:?}");
         }
