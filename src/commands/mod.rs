@@ -44,6 +44,7 @@ mod why;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use self::failure::{FAILED, Failure, USAGE, WRAPPER_FAILED};
 use crate::cli::{Cli, Command, Global, LogFormat};
@@ -156,5 +157,5 @@ fn logs(global: &Global, warns: bool) -> Result<Log, Failure> {
         let what = format!("cannot write the log {}: {error}", path.display());
         terminal::warn(&message, format!("{what}; log lines are missing"));
     };
-    Ok(telemetry::install(&logs, Box::new(on_failure))?)
+    Ok(telemetry::install(&logs, Arc::new(on_failure))?)
 }

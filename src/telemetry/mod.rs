@@ -16,6 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tracing::Level;
@@ -110,6 +111,8 @@ pub(crate) fn install(logs: &Logs, on_failure: OnFailure) -> Result<Log, LogErro
 pub(crate) struct Log {
     stderr: Option<Sink>,
     file: Option<(PathBuf, Sink)>,
+    /// Held while the file is opened again: the last who is told to opens it last.
+    reopening: Arc<Mutex<()>>,
 }
 
 impl Log {
@@ -119,11 +122,14 @@ impl Log {
     }
 
     /// Writes later lines to the file that has the name now, which is made if there is none: another program
-    /// renames it from time to time. Gives its path, which is empty without a file.
+    /// renames it from time to time. Gives its path, which is empty without a file. It may block for long, on a FIFO
+    /// until somebody reads it.
     pub(crate) fn reopen(&self) -> Result<&Path, LogError> {
         let Some((path, sink)) = &self.file else {
             return Ok(Path::new(""));
         };
+        let turn = self.reopening.lock();
+        let _turn = turn.unwrap_or_else(PoisonError::into_inner);
         sink.replace(open(path)?, LIMIT);
         Ok(path)
     }

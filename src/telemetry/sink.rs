@@ -13,7 +13,7 @@ use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Called the first time that lines are lost, with the reason.
-pub(crate) type OnFailure = Box<dyn Fn(&io::Error) + Send + Sync>;
+pub(crate) type OnFailure = Arc<dyn Fn(&io::Error) + Send + Sync>;
 
 /// Bytes of lines that wait to be written: some thousand lines.
 const ROOM: usize = 1 << 20;
@@ -118,8 +118,7 @@ impl Sink {
         let mut state = self.0.lock();
         if state.waiting.len() + line.len() > ROOM {
             state.lost += 1;
-            let full = io::Error::other("it takes lines too slowly");
-            return self.0.tell(state, &full);
+            return self.0.tell_apart(state);
         }
         state.waiting.extend_from_slice(line);
         if !state.is_started {
@@ -149,6 +148,25 @@ impl Shared {
         drop(state);
         if let Some(on_failure) = self.on_failure.as_ref().filter(|_| !is_told) {
             on_failure(why);
+        }
+    }
+
+    /// The same where there is no room, on a thread for it: whoever logs does not wait for a stderr that nobody reads.
+    fn tell_apart(&self, mut state: MutexGuard<'_, State>) {
+        if std::mem::replace(&mut state.is_told, true) {
+            return;
+        }
+        drop(state);
+        let Some(on_failure) = self.on_failure.clone() else {
+            return;
+        };
+        let named = thread::Builder::new().name("log-failure".into());
+        let telling = named.spawn(move || {
+            on_failure(&io::Error::other("it takes lines too slowly"));
+        });
+        if telling.is_err() {
+            // The next line that is lost tries again.
+            self.lock().is_told = false;
         }
     }
 
@@ -258,6 +276,7 @@ impl<'a> MakeWriter<'a> for Sink {
 mod tests {
     use std::io::Read as _;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
 
     use super::*;
 
@@ -269,7 +288,7 @@ mod tests {
         let count = move |_: &io::Error| {
             counted.fetch_add(1, Ordering::Relaxed);
         };
-        (times, Box::new(count))
+        (times, Arc::new(count))
     }
 
     #[test]
@@ -301,15 +320,25 @@ mod tests {
 
     #[test]
     fn a_pipe_that_nobody_reads_holds_nobody_up() {
-        let (times, on_failure) = counting();
+        // Nor does a stderr that nobody reads, where it is told.
+        let (read, stderr) = mpsc::channel::<()>();
+        let (telling, told) = mpsc::channel();
+        let stderr = Mutex::new(stderr);
+        let on_failure = move |_: &io::Error| {
+            let _ = stderr.lock().unwrap().recv();
+            telling.send(()).unwrap();
+        };
         let (mut reader, writer) = io::pipe().unwrap();
-        let log = Sink::file(File::from(std::os::fd::OwnedFd::from(writer)), on_failure);
+        let file = File::from(std::os::fd::OwnedFd::from(writer));
+        let log = Sink::file(file, Arc::new(on_failure));
         let line = [b'x'; 1023].into_iter().chain([b'\n']).collect::<Vec<_>>();
         let lines = 4 * ROOM / line.len();
         for _ in 0..lines {
             log.make_writer().write_all(&line).unwrap();
         }
-        assert_eq!(times.load(Ordering::Relaxed), 1);
+        drop(read);
+        told.recv_timeout(LIMIT).unwrap();
+        assert!(told.try_recv().is_err());
         let lost = usize::try_from(log.0.lock().lost).unwrap();
         assert!(lost > 0 && lost < lines);
         let mut read = vec![0; (lines - lost) * line.len()];

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::anyhow;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +24,9 @@ use crate::terminal::{say, say_always, warn};
 
 /// How many servers may be on their way out at once; another one ends the oldest.
 const RETIRING: usize = 4;
+
+/// How long a reload waits until the log file is open again: longer than lines wait to be written before.
+const REOPENING: Duration = Duration::from_secs(2);
 
 /// What runs, and what of it can be another.
 pub(super) struct Current {
@@ -57,13 +62,7 @@ pub(super) struct Retiring {
 impl Current {
     /// Reads everything again, and says what came of it; after an error all stays as it was.
     pub(super) async fn reload(&mut self) {
-        let global = &self.first.global;
-        if let Err(error) = self.log.reopen() {
-            warn(
-                global,
-                format!("{:#}; lines go where they went", anyhow::Error::from(error)),
-            );
-        }
+        self.reopen_log().await;
         if let Err(failure) = self.reload_all().await {
             let why = failure.error;
             warn(
@@ -71,6 +70,20 @@ impl Current {
                 format!("{why:#}; the settings stay as they were"),
             );
         }
+    }
+
+    /// Opens the log file again on another thread: that may block, and the traffic does not wait for it.
+    async fn reopen_log(&self) {
+        let log = self.log.clone();
+        let reopening = tokio::task::spawn_blocking(move || log.reopen().map(drop));
+        let why = match tokio::time::timeout(REOPENING, reopening).await {
+            Ok(Ok(Ok(()))) => return,
+            Ok(Ok(Err(error))) => anyhow::Error::from(error),
+            Ok(Err(error)) => anyhow::Error::from(error),
+            Err(_) => anyhow!("the log file is not open yet"),
+        };
+        let global = &self.first.global;
+        warn(global, format!("{why:#}; lines go where they went"));
     }
 
     async fn reload_all(&mut self) -> Result<(), Failure> {

@@ -464,15 +464,19 @@ impl Session {
             limits: self.limits,
         };
         let log = self.log;
-        let reopens = || match log.reopen() {
-            Ok(path) => say(
-                global,
-                format!("modtape: SIGHUP: {} is opened again", path.display()),
-            ),
-            Err(error) => {
-                let why = anyhow!(error);
-                warn(global, format!("{why:#}; log lines go where they went"));
-            }
+        let reopens = || {
+            let (log, global) = (log.clone(), global.clone());
+            // It may block; the traffic does not wait for it, and neither does the end.
+            drop(tokio::task::spawn_blocking(move || match log.reopen() {
+                Ok(path) => say(
+                    &global,
+                    format!("modtape: SIGHUP: {} is opened again", path.display()),
+                ),
+                Err(error) => {
+                    let why = anyhow!(error);
+                    warn(&global, format!("{why:#}; log lines go where they went"));
+                }
+            }));
         };
         let reopens = log.has_file().then_some(&reopens as &(dyn Fn() + Sync));
         // A terminal sends SIGHUP when it goes away.

@@ -298,6 +298,24 @@ fn tables_of_private_modules_are_reloaded_too() {
 }
 
 #[test]
+fn a_log_that_became_a_pipe_nobody_reads_holds_nobody_up() {
+    let (origin, sandbox) = (origin(), Sandbox::new());
+    let flags = ["--log-file", "log"];
+    let serving = Serving::start(&sandbox, &origin, "https://a.example", &flags);
+    fs::remove_file(sandbox.join("log")).expect("our own folder");
+    let mut mkfifo = sandbox.command("mkfifo");
+    mkfifo.arg("log");
+    run(mkfifo, LIMIT).expect_success();
+    serving.modtape.signal(Signal::HUP);
+    serving
+        .modtape
+        .wait_for_stderr("the log file is not open yet");
+    assert_eq!(serving.get(LIST).status, 200);
+    serving.modtape.wait_for_stderr("credentials: read again");
+    serving.end();
+}
+
+#[test]
 fn a_token_that_was_made_stays_and_a_log_that_was_renamed_is_begun_anew() {
     let (origin, sandbox) = (origin(), Sandbox::new());
     let flags = ["--token", "auto", "--log-file", "log"];
