@@ -84,7 +84,7 @@ table! {
     "mode", "modtape.mode", "modtape.mode", Plain;
     "again", "modtape.again", "modtape.again", Plain;
     "client", "client.address", "client.address", Address;
-    "client_sni", "tls.client.server_name", "tls.client.server_name", Plain;
+    "client_sni", "modtape.client.sni", "tls.client.server_name", Plain;
     "client_alpn", "modtape.client.alpn", "modtape.client.alpn", Plain;
     "client_tls", "modtape.client.tls", "modtape.client.tls", TlsVersion;
     "server", "server.address", "server.address", Plain;

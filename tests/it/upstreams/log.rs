@@ -46,7 +46,7 @@ async fn each_step_of_a_connection_and_a_request_is_an_event() {
             ("network.peer.port", &port),
             ("tls.next_protocol", "h2"),
             ("tls.protocol.version", "1.3"),
-            ("tls.client.server_name", HOST),
+            ("modtape.client.sni", HOST),
             ("modtape.client.tls", "1.3"),
         ],
         &[
