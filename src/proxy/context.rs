@@ -162,7 +162,7 @@ impl Context {
         let (live, counted) = (self.live.clone(), metrics.clone());
         metrics.add(Family {
             name: "modtape_upstream_connections",
-            help: "Connections to upstreams: those that are being made, and those that are there for HTTP.",
+            help: "Connections to upstreams: those that are being made, for tunnels too, and those that are there for HTTP.",
             kind: FamilyKind::Gauge,
             read: Box::new(move || {
                 vec![
