@@ -173,12 +173,20 @@ fn through(running: &Running, host: Option<&str>) -> anyhow::Result<Environment>
             WayIn::Proxy { url: &url, bundle }
         }
     };
-    Ok(Environment::through(&Recorder {
+    Ok(environment(&Recorder {
         way,
         name: &running.name,
         pid: running.pid,
         traceparent: &running.traceparent,
     }))
+}
+
+/// The variables that lead through a recorder. What a shell has as TRACESTATE belongs to another trace than the
+/// recorder's TRACEPARENT (W3C Trace Context, section 3.3).
+fn environment(recorder: &Recorder<'_>) -> Environment {
+    let mut environment = Environment::through(recorder);
+    environment.unset.push(String::from("TRACESTATE"));
+    environment
 }
 
 /// The recorder's URL with another host, and its own port unless that has one.
@@ -257,7 +265,7 @@ fn restored(
         },
     ];
     let any = ways.map(|way| {
-        Environment::through(&Recorder {
+        environment(&Recorder {
             way,
             name: "",
             pid: 0,
@@ -360,6 +368,27 @@ mod tests {
         assert!(back.contains("export ALL_PROXY='it'\\''s'\n"), "{back}");
         assert!(back.contains("unset NO_PROXY\n"), "{back}");
         assert!(back.ends_with("unset MODTAPE_SAVED\n"), "{back}");
+    }
+
+    #[test]
+    fn the_state_of_another_trace_is_unset_and_given_back() {
+        let recorder = environment(&Recorder {
+            way: WayIn::Redirected {
+                bundle: Path::new("/run/bundle.pem"),
+            },
+            name: "ci",
+            pid: 7,
+            traceparent: "00-x-y-01",
+        });
+        let had = |name: &str| (name == "TRACESTATE").then(|| String::from("a=1"));
+        let given = set_commands(Form::Posix, recorder, &had);
+        assert!(given.contains("unset TRACESTATE\n"), "{given}");
+        let saved = |name: &str| {
+            let text = r#"{"TRACEPARENT":null,"TRACESTATE":"a=1"}"#;
+            (name == SAVED).then(|| String::from(text))
+        };
+        let back = restored(Form::Posix, None, &saved);
+        assert!(back.contains("export TRACESTATE='a=1'\n"), "{back}");
     }
 
     #[test]

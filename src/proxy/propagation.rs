@@ -14,6 +14,17 @@ pub struct Propagation(BTreeMap<String, HeaderName>);
 /// The field of W3C Trace Context, which says trace and span.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// The field of W3C Trace Context that belongs to a `traceparent`.
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Fields of tracers whose values are more than a trace's id: with the id alone they would be invalid.
+const OF_TRACERS: [&str; 4] = [
+    "b3",
+    "uber-trace-id",
+    "x-amzn-trace-id",
+    "x-cloud-trace-context",
+];
+
 impl Propagation {
     /// Has the requests for `host` carry the whole context in `traceparent`, or the trace's id in the field `named`.
     ///
@@ -50,12 +61,26 @@ impl Propagation {
         // Digits and dashes.
         Some((name.clone(), HeaderValue::try_from(value).ok()?))
     }
+
+    /// Adds that field to the others of the request. A `tracestate` that came without a `traceparent` is of another
+    /// trace than ours, and goes (W3C Trace Context, section 3.3).
+    pub(super) fn add_to(fields: &mut HeaderMap, (name, value): &(HeaderName, HeaderValue)) {
+        if *name == TRACEPARENT {
+            fields.remove(TRACESTATE);
+        }
+        fields.insert(name.clone(), value.clone());
+    }
 }
 
 /// A field that may carry an id: none that an origin, a proxy or HTTP itself gives a meaning.
 fn field(name: &str) -> Result<HeaderName, String> {
     let parsed = HeaderName::try_from(name.trim());
     let field = parsed.map_err(|_| format!("{name:?} is no name of a header field"))?;
+    if OF_TRACERS.contains(&field.as_str()) {
+        return Err(format!(
+            "the value of {field} is more than a trace's id: take traceparent, or a field whose value is any text"
+        ));
+    }
     // Of another form than an id.
     let is_context = matches!(field.as_str(), "tracestate" | "baggage");
     match belongs_to_the_message(&field) || is_context {
@@ -93,6 +118,10 @@ mod tests {
             "If-None-Match",
             "accept-encoding",
             "tracestate",
+            "b3",
+            "Uber-Trace-Id",
+            "X-Amzn-Trace-Id",
+            "X-Cloud-Trace-Context",
             ":path",
             "upgrade",
             "User-Agent",
@@ -129,5 +158,22 @@ mod tests {
         }
         fields.insert("traceparent", HeaderValue::from_static("its own"));
         assert_eq!(propagation.field("a.example", &fields, OWN), None);
+    }
+
+    #[test]
+    fn the_state_of_another_trace_goes() {
+        let mut propagation = Propagation::default();
+        propagation.add("a.example".into(), None).unwrap();
+        propagation
+            .add("b.example".into(), Some("X-Trace-ID"))
+            .unwrap();
+        for (host, is_kept) in [("a.example", false), ("b.example", true)] {
+            let mut fields = HeaderMap::new();
+            fields.insert(TRACESTATE, HeaderValue::from_static("a=1"));
+            let field = propagation.field(host, &fields, OWN).unwrap();
+            Propagation::add_to(&mut fields, &field);
+            assert_eq!(fields.contains_key(TRACESTATE), is_kept, "{host}");
+            assert_eq!(fields[&field.0], field.1);
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::headers;
 use super::io::Slot;
 use super::live::{Entry, LazyRoute, Subject};
 use super::pool::Lease;
+use super::propagation::Propagation;
 use crate::clock::Timestamp;
 use crate::exchange::{
     Abort, Attempt, Body, ByteString, ExchangeId, LONG_SILENCE_US, MadeBy, Phase, SpanId, Timings,
@@ -177,9 +178,9 @@ impl Ticket {
         let propagated = propagation.field(host, &request.headers, own);
         let propagated = propagated.filter(|_| context.is_live());
         if let Some(recorder) = &context.recorder {
-            let sent = propagated.clone().map(|(name, value)| {
+            let sent = propagated.as_ref().map(|field| {
                 let mut fields = request.headers.clone();
-                fields.insert(name, value);
+                Propagation::add_to(&mut fields, field);
                 fields
             });
             let fields = sent.as_ref().unwrap_or(&request.headers);
@@ -263,8 +264,8 @@ impl Ticket {
 
     /// Adds to the head of the request what is on record of it and did not come from its client.
     pub(super) fn complete(&self, fields: &mut HeaderMap) {
-        if let Some((name, value)) = &self.propagated {
-            fields.insert(name.clone(), value.clone());
+        if let Some(field) = &self.propagated {
+            Propagation::add_to(fields, field);
         }
     }
 
