@@ -498,12 +498,15 @@ fn examples_are_spans_of_the_access_log_and_another_address_takes_a_restart() {
     measured.judge();
     let fields = "accept: application/openmetrics-text; version=1.0.0\r\n";
     let scrape = ask(measured.metrics, "GET", "/metrics", fields).text();
-    let log = fs::read_to_string(sandbox.join("log")).expect("there is a log");
-    let line = log.lines().find(|line| line.contains(trace));
-    let (_, rest) = line
-        .expect("a line")
-        .split_once("span_id=")
-        .expect("a span");
+    // Lines are written a moment later.
+    let mut line = String::new();
+    until(|| {
+        let log = fs::read_to_string(sandbox.join("log")).expect("there is a log");
+        let found = log.lines().find(|line| line.contains(trace));
+        line = found.ok_or_else(|| log.clone())?.to_owned();
+        Ok(())
+    });
+    let (_, rest) = line.split_once("span_id=").expect("a span");
     let span = rest.split_whitespace().next().unwrap_or_default();
     let span = span.trim_matches('"');
     let example = format!("# {{trace_id=\"{trace}\",span_id=\"{span}\"}} ");
@@ -523,9 +526,8 @@ fn examples_are_spans_of_the_access_log_and_another_address_takes_a_restart() {
 
 #[test]
 fn a_client_that_leaves_before_the_head_is_counted_by_what_it_asked_for() {
-    let zip = format!("/{ZIP}");
     let origin = Origin::builder(Content::default());
-    let origin = origin.rule(Rule::suffix(&zip).silent()).start();
+    let origin = origin.rule(Rule::suffix(ZIP).silent()).start();
     let sandbox = Sandbox::new();
     let measured = start(
         &sandbox,
@@ -535,12 +537,13 @@ fn a_client_that_leaves_before_the_head_is_counted_by_what_it_asked_for() {
     );
     let asks = || {
         let mut stream = TcpStream::connect(measured.serving.address).expect("it listens");
-        let head = format!("GET {zip} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let head = format!("GET {ZIP} HTTP/1.1\r\nhost: x\r\n\r\n");
         stream.write_all(head.as_bytes()).expect("it is taken");
         stream
     };
     let first = asks();
-    origin.wait_for(|log| !log.requests.is_empty(), LIMIT);
+    let is_asked = |log: &Log| log.requests.iter().any(|served| served.path == ZIP);
+    origin.wait_for(is_asked, LIMIT);
     let second = asks();
     let waiting = |scrape: &Scrape| scrape.one("modtape_in_flight_requests", &[]) == 2;
     measured.scrape_until(waiting);
@@ -554,8 +557,8 @@ fn a_client_that_leaves_before_the_head_is_counted_by_what_it_asked_for() {
     let mut log = String::new();
     until(|| {
         log = fs::read_to_string(sandbox.join("log")).expect("there is a log");
-        let lines = log.lines().filter(|line| line.contains(&zip)).count();
-        (lines == 2).then_some(()).ok_or_else(|| log.clone())
+        let paths = log.matches(&format!("path=\"{ZIP}\"")).count();
+        (paths == 2).then_some(()).ok_or_else(|| log.clone())
     });
     assert!(log.contains("before there was a response"), "{log}");
     measured.end();
