@@ -25,11 +25,10 @@ use crate::exchange::{
 };
 use crate::filter::Outcome;
 use crate::gomod::{Kind, Route};
-use crate::recording::format::Open;
+use crate::recording::format::{Manifest, Open};
 use crate::recording::reader::ReadError;
 use crate::recording::{Recording, Row};
 use crate::redact::Redactor;
-use crate::tls;
 
 /// How the phases of exchanges are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +131,7 @@ impl<'a> Spans<'a> {
             runs: runs.collect(),
             redactor: match manifest.redacted {
                 true => Redactor::off(),
-                false => Redactor::new(tls::random()),
+                false => redactor(manifest),
             },
         }
     }
@@ -556,6 +555,28 @@ fn derive(trace: TraceId, parent: SpanId, of: &[&[u8]]) -> SpanId {
     Hex(id)
 }
 
+/// The redactor of a recording that has secrets. Its marks are the same each time. Their key is made of what spans
+/// do not show, since who has the key can try what a mark stands for.
+fn redactor(manifest: &Manifest) -> Redactor {
+    let mut digest = Sha256::new();
+    let settings = manifest
+        .go_env
+        .iter()
+        .flat_map(|(name, value)| [name, value]);
+    let parts = [&manifest.id].into_iter().chain(settings);
+    for part in parts.chain(&manifest.command) {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    let redactor = Redactor::new(digest.finalize().into());
+    let urls = ["GOPROXY", "GOSUMDB"].into_iter();
+    let urls = urls.filter_map(|name| Some(manifest.go_env.get(name)?.as_str()));
+    // `env GOPROXY=… go …`
+    let given = manifest.command.iter();
+    let given = given.filter_map(|word| Some(word.split_once("GOPROXY=")?.1));
+    urls.chain(given).fold(redactor, Redactor::knowing_bases)
+}
+
 /// Nanoseconds since 1970 of a time in RFC 3339.
 fn nanos(wall: &str) -> Option<u64> {
     let wall = OffsetDateTime::parse(wall, &Rfc3339).ok()?;
@@ -633,6 +654,27 @@ mod tests {
         ] {
             assert_ne!(id, differs);
         }
+    }
+
+    #[test]
+    fn secret_elements_of_a_proxys_path_are_replaced_by_the_same_mark_each_time() {
+        let secret = "Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5";
+        let mut manifest = Manifest::begun("modtape 1", "1".into(), "".into(), Hex([1; 16]));
+        let set = |name: &str, host: &str| (name.into(), format!("https://{host}/{secret}/go"));
+        let marked = |manifest: &Manifest| {
+            redactor(manifest).url(&format!("https://a.b/{secret}/go/x/@v/list"))
+        };
+        for name in ["GOPROXY", "GOSUMDB"] {
+            manifest.go_env = [set(name, "a.b")].into();
+            assert!(!marked(&manifest).contains(secret), "{name}");
+        }
+        manifest.go_env.clear();
+        manifest.command = vec![format!("GOPROXY=https://a.b/{secret}")];
+        let first = marked(&manifest);
+        assert!(!first.contains(secret), "{first}");
+        assert_eq!(first, marked(&manifest));
+        manifest.id = "2".into();
+        assert_ne!(first, marked(&manifest));
     }
 
     #[test]
