@@ -214,6 +214,7 @@ impl Client {
             bases: outward.bases.into(),
             windows: Windows::default(),
             trace: outward.parent.trace,
+            trace_flags: outward.parent.flags,
             spans: RandomState::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -33,7 +33,7 @@ use crate::child::Repositories;
 use crate::child::{self, GoFacts};
 use crate::cli::{Cli, Command, Global, RecordArgs, ReplayArgs};
 use crate::clock::Clock;
-use crate::exchange::Hex;
+use crate::exchange::{Hex, TraceFlags};
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, Live, Others, Policy, Propagation, Proxy, Responder,
     Windows,
@@ -362,6 +362,7 @@ fn context(
         metrics: None,
         windows: Windows::default(),
         trace: Hex(tls::random()),
+        trace_flags: TraceFlags::SAMPLED,
         spans: RandomState::new(),
         tasks: TaskTracker::new(),
         stop: stop.clone(),

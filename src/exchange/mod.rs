@@ -24,7 +24,7 @@ pub use phase::Phase;
 pub use phase::Timings;
 pub use stall::Stall;
 pub(crate) use target::{Target, TargetError, bracketed};
-pub(crate) use trace::{SpanId, TraceId, TraceParent};
+pub(crate) use trace::{SpanId, TraceFlags, TraceId, TraceParent};
 
 use crate::clock::Timestamp;
 

@@ -10,11 +10,29 @@ pub(crate) type TraceId = Hex<16>;
 /// `parent-id`: one for an exchange.
 pub(crate) type SpanId = Hex<8>;
 
-/// A sampled span of a trace; its text is the value of `traceparent` (section 3.2).
+/// `trace-flags`: what those who began a trace say of it (section 3.2.2.5, and `random` of level 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TraceFlags(u8);
+
+impl TraceFlags {
+    /// The trace is recorded, where nobody says otherwise.
+    pub(crate) const SAMPLED: Self = Self(1);
+
+    /// The flags that are known; others are not passed on.
+    const KNOWN: u8 = 0b11;
+
+    /// Whether the trace is recorded by those who began it.
+    pub(crate) const fn is_sampled(self) -> bool {
+        self.0 & Self::SAMPLED.0 != 0
+    }
+}
+
+/// A span of a trace; its text is the value of `traceparent` (section 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TraceParent {
     pub(crate) trace: TraceId,
     pub(crate) span: SpanId,
+    pub(crate) flags: TraceFlags,
 }
 
 impl TraceParent {
@@ -25,7 +43,7 @@ impl TraceParent {
         let (version, trace, span, flags) = (next()?, next()?, next()?, next()?);
         let has_more = next().is_some();
         let version: Hex<1> = version.parse().ok()?;
-        let _: Hex<1> = flags.parse().ok()?;
+        let flags: Hex<1> = flags.parse().ok()?;
         let trace: TraceId = trace.parse().ok()?;
         let span: SpanId = span.parse().ok()?;
         let is_known = match version.0 {
@@ -34,13 +52,15 @@ impl TraceParent {
             _ => true,
         };
         let is_valid = is_known && trace.0 != [0; 16] && span.0 != [0; 8];
-        is_valid.then_some(Self { trace, span })
+        let flags = TraceFlags(flags.0[0] & TraceFlags::KNOWN);
+        is_valid.then_some(Self { trace, span, flags })
     }
 }
 
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{}-{}-01", self.trace, self.span)
+        let TraceFlags(flags) = self.flags;
+        write!(f, "00-{}-{}-{flags:02x}", self.trace, self.span)
     }
 }
 
@@ -53,6 +73,12 @@ mod tests {
         let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let parsed = TraceParent::parse(given).unwrap();
         assert_eq!(parsed.to_string(), given);
+        for (flags, kept) in [("00", "00"), ("02", "02"), ("03", "03"), ("fd", "01")] {
+            let with = |flags: &str| format!("{}{flags}", &given[..given.len() - 2]);
+            let parsed = TraceParent::parse(&with(flags)).unwrap();
+            assert_eq!(parsed.to_string(), with(kept));
+            assert_eq!(parsed.flags.is_sampled(), kept == "01" || kept == "03");
+        }
         let later = format!("{}-more", given.replacen("00", "01", 1));
         assert_eq!(TraceParent::parse(&later), Some(parsed));
         for bad in [

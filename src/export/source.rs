@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::clock::wall_text_at;
 use crate::diagnose::outcome::{Listed, Meaning};
 use crate::exchange::{
-    Abort, Body, Digest, Ending, Exchange, ExchangeId, Opened, TraceParent, chain,
+    Abort, Body, Digest, Ending, Exchange, ExchangeId, Opened, TraceFlags, TraceParent, chain,
 };
 use crate::recording::format::{Manifest, Open};
 use crate::recording::reader::{BodyReader, ReadError, WHOLE_LIMIT};
@@ -76,7 +76,8 @@ impl Item<'_> {
     /// The exchange's own span of the run's trace, as W3C Trace Context has it.
     pub(crate) fn traceparent(&self) -> String {
         let (trace, span) = (self.run.trace, self.exchange.begin.span);
-        TraceParent { trace, span }.to_string()
+        let flags = TraceFlags::SAMPLED;
+        TraceParent { trace, span, flags }.to_string()
     }
 
     /// How it stopped, if it did on the way.

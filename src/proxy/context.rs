@@ -18,7 +18,7 @@ use crate::ca::Leafs;
 use crate::capture::Capture;
 use crate::child::Repositories;
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{DialFailure, ExchangeId, Hex, STOPPED, SpanId, Target, TraceId};
+use crate::exchange::{DialFailure, ExchangeId, Hex, STOPPED, SpanId, Target, TraceFlags, TraceId};
 use crate::gomod::Base;
 use crate::recording::format::Event;
 use crate::recording::{BodySink, Recorder};
@@ -88,6 +88,8 @@ pub struct Context {
     pub windows: Windows,
     /// The command's trace.
     pub trace: TraceId,
+    /// What is said of it to those who get its ids.
+    pub(crate) trace_flags: TraceFlags,
     /// Makes span ids of exchange ids: different for each, and in each run.
     pub spans: RandomState,
     /// Owns every task.

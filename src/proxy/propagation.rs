@@ -92,11 +92,12 @@ fn field(name: &str) -> Result<HeaderName, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::Hex;
+    use crate::exchange::{Hex, TraceFlags};
 
     const OWN: TraceParent = TraceParent {
         trace: Hex([0xab; 16]),
         span: Hex([1; 8]),
+        flags: TraceFlags::SAMPLED,
     };
 
     #[test]

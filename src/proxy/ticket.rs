@@ -173,6 +173,7 @@ impl Ticket {
         let own = TraceParent {
             trace: context.trace,
             span,
+            flags: context.trace_flags,
         };
         let propagation = &context.policy.propagation;
         let propagated = propagation.field(host, &request.headers, own);

@@ -13,7 +13,7 @@ use tracing::Level;
 
 use super::body::Sent;
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{Hex, SpanId, TraceId, TraceParent};
+use crate::exchange::{Hex, SpanId, TraceFlags, TraceParent};
 
 /// Makes ids for traces and spans, each from a number and keys that are nobody else's.
 #[derive(Debug, Default)]
@@ -27,23 +27,27 @@ impl Ids {
     fn span_of(&self, fields: &HeaderMap) -> TraceParent {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let hash = |part: u8| self.keys.hash_one((number, part)).to_be_bytes();
-        let trace = trace_of(fields).unwrap_or_else(|| {
-            let mut trace = [0; 16];
-            trace[..8].copy_from_slice(&hash(0));
-            trace[8..].copy_from_slice(&hash(1));
-            Hex(trace)
-        });
         let span: SpanId = Hex(hash(2));
-        TraceParent { trace, span }
+        if let Some(given) = given_in(fields) {
+            return TraceParent { span, ..given };
+        }
+        let mut trace = [0; 16];
+        trace[..8].copy_from_slice(&hash(0));
+        trace[8..].copy_from_slice(&hash(1));
+        TraceParent {
+            trace: Hex(trace),
+            span,
+            flags: TraceFlags::SAMPLED,
+        }
     }
 }
 
-/// The trace that a request belongs to, as its one `traceparent` says.
-fn trace_of(fields: &HeaderMap) -> Option<TraceId> {
+/// The client's span that a request belongs to, as its one `traceparent` says.
+fn given_in(fields: &HeaderMap) -> Option<TraceParent> {
     let mut values = fields.get_all("traceparent").iter();
     let (value, more) = (values.next()?, values.next());
     let given = TraceParent::parse(value.to_str().ok()?)?;
-    more.is_none().then_some(given.trace)
+    more.is_none().then_some(given)
 }
 
 /// The line of one request, which is written when it is dropped.

@@ -31,7 +31,7 @@ use crate::cli::{Global, SealArgs};
 use crate::clock::Clock;
 use crate::diagnose::content::Checked;
 use crate::diagnose::routes::Routes;
-use crate::exchange::{Hex, TraceParent};
+use crate::exchange::{Hex, TraceFlags, TraceParent};
 use crate::gomod::bases;
 use crate::recording::Recording;
 use crate::recording::format::{Manifest, State};
@@ -219,6 +219,7 @@ async fn complete(dir: &Path, args: &SealArgs, global: &Global) -> Result<Sealed
         parent: TraceParent {
             trace: Hex(tls::random()),
             span: Hex(tls::random()),
+            flags: TraceFlags::SAMPLED,
         },
         last_ids: locked.before.last_ids(),
     };

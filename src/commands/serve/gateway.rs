@@ -16,7 +16,7 @@ use crate::child::{GoAuth, GoFacts, Latest, Repositories};
 use crate::clock::Clock;
 use crate::commands::session::Variables;
 use crate::diagnose::stuck::Limits as StuckLimits;
-use crate::exchange::Hex;
+use crate::exchange::{Hex, TraceFlags};
 use crate::gomod::{Front, bases};
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, Gateway, Live, Others, Policy, Propagation, Proxy,
@@ -148,6 +148,7 @@ impl InProcess {
             bases: bases(&settings).into(),
             windows: Windows::default(),
             trace: recording.map_or_else(|| Hex(tls::random()), |recording| recording.trace),
+            trace_flags: TraceFlags::SAMPLED,
             spans: RandomState::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

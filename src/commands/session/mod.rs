@@ -39,7 +39,7 @@ use crate::child::{
 };
 use crate::cli::{Global, Mode, RunArgs};
 use crate::clock::Clock;
-use crate::exchange::{Hex, SpanId, TraceParent};
+use crate::exchange::{Hex, SpanId, TraceFlags, TraceParent};
 use crate::gomod::{Base, Front, GoProxy};
 use crate::proxy::{
     Access, Context, Deadlines, Entrance, Gateway, Live, Policy, Proxy, Redirection, Responder,
@@ -751,6 +751,7 @@ impl Session {
             bases: parts.bases.into(),
             windows: Windows::default(),
             trace: self.parent.trace,
+            trace_flags: self.parent.flags,
             spans: RandomState::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -916,6 +917,7 @@ fn span_in(traceparent: Option<&str>) -> (TraceParent, Option<SpanId>) {
     let own = TraceParent {
         trace: given.map_or_else(|| Hex(tls::random()), |given| given.trace),
         span: Hex(tls::random()),
+        flags: given.map_or(TraceFlags::SAMPLED, |given| given.flags),
     };
     (own, given.map(|given| given.span))
 }

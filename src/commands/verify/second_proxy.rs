@@ -23,7 +23,7 @@ use crate::commands::session::Variables;
 use crate::diagnose::content::File;
 use crate::diagnose::routes::Routes;
 use crate::diagnose::verify::SecondProxy;
-use crate::exchange::{Hex, TraceParent, chain};
+use crate::exchange::{Hex, TraceFlags, TraceParent, chain};
 use crate::gomod::{GoProxy, Kind, Location, ProxyTarget, bases, matches_patterns};
 use crate::recording::format::{Event, Manifest, Replayable, State};
 use crate::recording::manifest::write_manifest;
@@ -113,6 +113,7 @@ impl Place {
             parent: TraceParent {
                 trace: Hex(tls::random()),
                 span: Hex(tls::random()),
+                flags: TraceFlags::SAMPLED,
             },
             last_ids: (0, 0),
         };
