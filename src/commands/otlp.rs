@@ -3,16 +3,19 @@
 
 use std::error::Error as _;
 use std::ffi::OsString;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use bytes::{Bytes, BytesMut};
 use http::Request;
 use http::header::HeaderMap;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use tokio::sync::oneshot;
 
 use super::failure::{Failure, USAGE};
 use super::runtime::{Stop, block_on};
@@ -22,16 +25,18 @@ use crate::clock::{Clock, Timestamp};
 use crate::diagnose::finding::Finding;
 use crate::diagnose::report::Report;
 use crate::diagnose::rerun;
-use crate::exchange::chain;
+use crate::exchange::{TraceParent, chain};
+use crate::files;
 use crate::recording::{Recording, Row};
 use crate::shell;
 use crate::sockets::OwnSockets;
 use crate::telemetry::otlp::{
     Answer, Ask, Batches, Destination, Exporter, Protocol, SendError, Unreachable, are_asked_for,
+    unusable,
 };
 use crate::telemetry::resource::{is_read, resource};
 use crate::telemetry::spans::{Phases, Spans};
-use crate::telemetry::variables::{self, SettingError};
+use crate::telemetry::variables;
 use crate::terminal::words::count;
 use crate::terminal::{plain, say, warn};
 use crate::tls::{self, ClientConfigs, RootSources, Roots};
@@ -39,6 +44,9 @@ use crate::upstream::{Connector, Dialer, Limits, Overrides, ParentProxies, Reach
 
 /// How long a command may be held up by what is sent of it, at most.
 const AFTER_COMMAND: Duration = Duration::from_secs(5);
+
+/// How much of that is left to say what came of it: a request ends so much earlier.
+const TO_SAY: Duration = Duration::from_millis(100);
 
 /// The longest answer that is read, bytes.
 const ANSWER: usize = 1 << 20;
@@ -50,6 +58,14 @@ pub(super) fn variables() -> variables::Variables {
         (is_read(&name) && !value.trim().is_empty()).then_some((name, value))
     });
     variables.collect()
+}
+
+/// Drops what traces can be sent without, and says so.
+pub(super) fn drop_unusable(variables: &mut variables::Variables, global: &Global) {
+    for error in unusable(variables) {
+        variables.remove(error.variable);
+        warn(global, format!("{error}: it is ignored"));
+    }
 }
 
 impl From<cli::OtlpPhases> for Phases {
@@ -77,6 +93,11 @@ pub(super) fn exporter(destination: Destination, clock: Clock) -> anyhow::Result
             extra: Vec::new(),
         },
     };
+    if let Some(path) = &destination.certificate {
+        // A pipe would be waited for. Links are followed: a mounted secret is one.
+        let opened = fs::canonicalize(path).and_then(|path| files::open_regular(&path));
+        opened.with_context(|| format!("cannot read the certificates in {}", path.display()))?;
+    }
     let roots = Roots::load(&sources)?;
     let (https, http) = (&variables.https_proxy, &variables.http_proxy);
     let dialer = Dialer::new(Settings {
@@ -165,11 +186,11 @@ pub(super) fn batches<'a>(
     phases: Phases,
     variables: &variables::Variables,
     host: Option<&str>,
-) -> Result<Batches<'a>, SettingError> {
-    let resource = resource(recording.manifest(), variables, host)?;
+) -> Batches<'a> {
+    let resource = resource(recording.manifest(), variables, host);
     let spans = Spans::of(recording, phases);
     let roots = spans.roots(&findings(recording));
-    Ok(Batches::of(spans, roots, rows, resource))
+    Batches::of(spans, roots, rows, resource)
 }
 
 /// How much was sent.
@@ -215,6 +236,13 @@ pub(super) async fn send(
     sent
 }
 
+/// Whether the trace that modtape was started in is not recorded by those who began it.
+fn is_left_out() -> bool {
+    let given = std::env::var("TRACEPARENT").ok();
+    let given = given.as_deref().and_then(TraceParent::parse);
+    given.is_some_and(|given| !given.flags.is_sampled())
+}
+
 /// What is to be sent after a command.
 #[derive(Debug)]
 pub(super) struct AfterCommand {
@@ -227,11 +255,12 @@ impl AfterCommand {
     /// Where the flag or the variables lead, if they ask for that. An invalid flag is an error; what is wrong with
     /// variables, which are set for other programs too, is said, and the command runs.
     pub(super) fn of(args: &OtlpArgs, global: &Global) -> Result<Option<Self>, Failure> {
-        let variables = variables();
+        let mut variables = variables();
         let given = args.otlp.as_deref().filter(|url| !url.is_empty());
-        if args.otlp.is_none() && !are_asked_for(&variables) {
+        if args.otlp.is_none() && (!are_asked_for(&variables) || is_left_out()) {
             return Ok(None);
         }
+        drop_unusable(&mut variables, global);
         match Destination::of(&variables, given.map(|url| ("--otlp", url))) {
             Ok(destination) => Ok(Some(Self {
                 destination,
@@ -249,7 +278,7 @@ impl AfterCommand {
     /// Sends the recording in a folder. What cannot be sent is said, and is no failure.
     pub(super) fn send(self, dir: &Path, global: &Global) {
         let destination = self.destination.to_string();
-        match self.try_to_send(dir) {
+        match self.in_time(dir.to_owned()) {
             Ok((sent, trace)) => {
                 let spans = count(sent.spans, "span");
                 if sent.rejected > 0 {
@@ -272,10 +301,31 @@ impl AfterCommand {
         }
     }
 
-    fn try_to_send(self, dir: &Path) -> anyhow::Result<(Sent, String)> {
-        let clock = Clock::start();
+    /// Sends on a thread, which is waited for until the time is over or a signal is received: files may be slow too.
+    fn in_time(self, dir: PathBuf) -> anyhow::Result<(Sent, String)> {
+        let stop = Stop::listen()?;
         let limit = AFTER_COMMAND.min(self.destination.timeout);
-        let deadline = clock.now() + limit;
+        let (told, outcome) = oneshot::channel();
+        let sending = move || {
+            // Whoever does not wait any more needs no answer.
+            let _ = told.send(self.try_to_send(&dir, limit));
+        };
+        let named = thread::Builder::new().name("traces".into());
+        named.spawn(sending).context("cannot start")?;
+        block_on(async {
+            tokio::select! {
+                biased;
+                sent = outcome => sent.context("the thread that sends failed")?,
+                () = stop.heard() => Err(anyhow!("stopped by a signal")),
+                () = tokio::time::sleep(limit) => Err(SendError::Silent(limit).into()),
+            }
+        })
+        .context("cannot send")?
+    }
+
+    fn try_to_send(self, dir: &Path, limit: Duration) -> anyhow::Result<(Sent, String)> {
+        let clock = Clock::start();
+        let deadline = clock.now() + limit.saturating_sub(TO_SAY).max(limit / 2);
         let recording = Recording::open(dir)?;
         let rows: Vec<_> = recording.rows().iter().collect();
         let host = host_name();
@@ -285,16 +335,10 @@ impl AfterCommand {
             self.phases,
             &self.variables,
             host.as_deref(),
-        )?;
+        );
         let exporter = exporter(self.destination, clock)?;
-        let stop = Stop::listen()?;
-        let sent = block_on(async {
-            tokio::select! {
-                sent = send(&exporter, clock, &mut batches, Some(deadline), |_| {}) => Ok(sent),
-                () = stop.heard() => Err(anyhow::anyhow!("stopped by a signal")),
-            }
-        });
-        let mut sent: Sent = sent.context("cannot send")??;
+        let sending = send(&exporter, clock, &mut batches, Some(deadline), |_| {});
+        let mut sent = block_on(sending).context("cannot send")?;
         if let Some(SendError::Silent(within)) = &mut sent.failure {
             // The time of the last request alone says little.
             *within = limit;

@@ -10,7 +10,7 @@ use super::{exit_code, is_part_of, print_losses};
 use crate::cli::{ExportArgs, Global};
 use crate::clock::Clock;
 use crate::commands::failure::{FAILED, Failure, USAGE};
-use crate::commands::otlp::{batches, exporter, send, variables};
+use crate::commands::otlp::{batches, drop_unusable, exporter, send, variables};
 use crate::commands::output_file::write_file;
 use crate::commands::runtime::{Stop, Stoppable, block_on};
 use crate::commands::selection;
@@ -28,11 +28,11 @@ pub(super) fn run(
     recording: &Recording,
     global: &Global,
 ) -> Result<ExitCode, Failure> {
-    let variables = variables();
+    let mut variables = variables();
+    drop_unusable(&mut variables, global);
     let rows = selection::rows(recording, filter);
     let usage = |error| Failure::new(USAGE, error);
-    let batches = batches(recording, &rows, args.otlp_phases.into(), &variables, None);
-    let mut batches = batches.map_err(|error| usage(error.into()))?;
+    let mut batches = batches(recording, &rows, args.otlp_phases.into(), &variables, None);
     if args.output_is_given {
         write(args, &mut batches, recording, global)?;
     } else {

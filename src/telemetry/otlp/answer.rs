@@ -17,9 +17,6 @@ use serde_json::Value;
 
 use super::{Answer, Taken, Verdict};
 
-/// The longest message of a collector that is kept, characters.
-const LONGEST: usize = 300;
-
 /// The longest pause that a collector may ask for; what is longer is not waited for anyway.
 const PAUSE: Duration = Duration::from_secs(3600);
 
@@ -114,17 +111,11 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 fn taken(partial: Option<ExportTracePartialSuccess>) -> Verdict {
     let partial = partial.unwrap_or_default();
-    let message = said(&partial.error_message);
+    let message = partial.error_message.trim();
     Verdict::Taken(Taken {
         rejected: u64::try_from(partial.rejected_spans).unwrap_or(0),
-        message: (!message.is_empty()).then_some(message),
+        message: (!message.is_empty()).then(|| message.to_owned()),
     })
-}
-
-/// Words of a collector, short and without control characters.
-fn said(text: &str) -> String {
-    let text = text.trim().chars().take(LONGEST);
-    text.map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// A message as gRPC frames it: whether it is compressed, its length, and itself.
@@ -163,7 +154,8 @@ pub(super) fn of_grpc(answer: &Answer) -> Verdict {
     }
     let message =
         field("grpc-message").map(|message| percent_decode_str(message).decode_utf8_lossy());
-    let message = said(&message.unwrap_or_default());
+    let message = message.unwrap_or_default();
+    let message = message.trim();
     let why = match message.is_empty() {
         true => name(code).to_owned(),
         false => format!("{}: {message}", name(code)),
@@ -269,7 +261,7 @@ mod tests {
             }),
         };
         let verdict = of_protobuf(&answer(200, &[], &partial.encode_to_vec()));
-        assert_eq!(in_words(verdict), "taken 3 too old");
+        assert_eq!(in_words(verdict), "taken 3 too\nold");
         let json = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"old"}}"#;
         assert_eq!(in_words(of_json(&answer(200, &[], json))), "taken 3 old");
     }

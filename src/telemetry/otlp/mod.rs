@@ -24,13 +24,19 @@ use prost::Message as _;
 use crate::clock::{Clock, Timestamp};
 use crate::tls;
 pub(crate) use batches::{Batch, Batches};
-pub(crate) use settings::{Destination, Protocol, are_asked_for};
+pub(crate) use settings::{Destination, Protocol, are_asked_for, unusable};
 
 /// How often a request is sent at most.
 const TRIES: u32 = 5;
 
 /// How long is waited before a request is sent again, where the collector does not say; doubled each time.
 const BACKOFF: Duration = Duration::from_secs(1);
+
+/// The longest message of a collector that is kept, characters.
+const LONGEST: usize = 300;
+
+/// The longest `grpc-timeout` in milliseconds: it has at most eight digits.
+const GRPC_MILLIS: u128 = 99_999_999;
 
 /// Sends one request, and reads the whole answer.
 pub(crate) type Ask = Box<dyn Fn(Request<Bytes>) -> Asking + Send + Sync>;
@@ -195,9 +201,9 @@ impl Exporter {
                 if is_gzip {
                     headers.insert("grpc-encoding", gzip);
                 }
-                let millis = deadline.since(self.clock.now()).as_millis().max(1);
-                if let Ok(millis) = HeaderValue::try_from(format!("{millis}m")) {
-                    headers.insert("grpc-timeout", millis);
+                let left = grpc_timeout(deadline.since(self.clock.now()));
+                if let Ok(left) = HeaderValue::try_from(left) {
+                    headers.insert("grpc-timeout", left);
                 }
             }
             (Protocol::HttpProtobuf | Protocol::HttpJson, true) => {
@@ -216,12 +222,19 @@ impl Exporter {
         };
         match verdict {
             Verdict::Taken(taken) => Verdict::Taken(Taken {
-                message: taken.message.map(|message| self.without_secrets(&message)),
+                message: taken.message.map(|message| self.shown(&message)),
                 ..taken
             }),
-            Verdict::Again(why, after) => Verdict::Again(self.without_secrets(&why), after),
-            Verdict::Refused(why) => Verdict::Refused(self.without_secrets(&why)),
+            Verdict::Again(why, after) => Verdict::Again(self.shown(&why), after),
+            Verdict::Refused(why) => Verdict::Refused(self.shown(&why)),
         }
+    }
+
+    /// What a collector says, short and without control characters. It is cut last: half a secret is one too.
+    fn shown(&self, said: &str) -> String {
+        let said = self.without_secrets(said);
+        let said = said.chars().take(LONGEST);
+        said.map(|c| if c.is_control() { ' ' } else { c }).collect()
     }
 
     /// What a collector says, without the header fields that it may repeat.
@@ -230,11 +243,22 @@ impl Exporter {
         let values = values.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
         // `Bearer TOKEN` may be repeated without its first word.
         let words = values.flat_map(|value| value.split_whitespace());
+        let mut words: Vec<&str> = words.filter(|word| word.len() >= 4).collect();
+        // One may begin with another.
+        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
         let mut said = said.to_owned();
-        for word in words.filter(|word| word.len() >= 4) {
+        for word in words {
             said = said.replace(word, "…");
         }
         said
+    }
+}
+
+/// The value of `grpc-timeout`.
+fn grpc_timeout(left: Duration) -> String {
+    match left.as_millis() {
+        millis @ ..=GRPC_MILLIS => format!("{}m", millis.max(1)),
+        _ => format!("{}S", left.as_secs()),
     }
 }
 
@@ -321,5 +345,45 @@ mod tests {
         );
         let (_, _, left) = sent(&[(400, ""), (200, "")], limit).await;
         assert_eq!(left, 1);
+    }
+
+    #[test]
+    fn a_secret_is_replaced_before_a_message_is_cut() {
+        let secret = "s".repeat(400);
+        let values = [
+            ("OTEL_EXPORTER_OTLP_HEADERS", format!("a=abcd,b={secret}")),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", String::from("grpc")),
+        ];
+        let values = values.map(|(name, value)| (name.to_owned(), value));
+        let destination = Destination::of(&values.into(), None).unwrap();
+        let ask: Ask = Box::new(|_| Box::pin(std::future::pending()));
+        let exporter = Exporter::new(destination, Clock::start(), ask);
+        let message = format!("who%20has%20{secret}%0a{}", "x".repeat(400));
+        let answer = Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            trailers: [("grpc-status", "16"), ("grpc-message", &*message)]
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .into_iter()
+                .collect(),
+        };
+        let Verdict::Refused(why) = exporter.judge(&answer) else {
+            panic!("it is refused")
+        };
+        assert!(why.starts_with("UNAUTHENTICATED: who has … xxx"), "{why}");
+        assert_eq!(why.chars().count(), LONGEST);
+    }
+
+    #[test]
+    fn a_timeout_of_grpc_has_at_most_eight_digits() {
+        for (millis, expected) in [
+            (0, "1m"),
+            (99_999_999, "99999999m"),
+            (100_000_000, "100000S"),
+            (u32::MAX.into(), "4294967S"),
+        ] {
+            assert_eq!(grpc_timeout(Duration::from_millis(millis)), expected);
+        }
     }
 }

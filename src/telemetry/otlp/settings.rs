@@ -12,7 +12,7 @@ use http::{Uri, header};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::redact::url_without_userinfo;
+use crate::telemetry::resource;
 use crate::telemetry::variables::{SettingError, Variables};
 
 /// How long a request may take, if nothing else is said.
@@ -69,20 +69,21 @@ pub(crate) struct Destination {
 impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Destination")
-            .field("url", &self.url)
+            .field("url", &self.to_string())
             .finish_non_exhaustive()
     }
 }
 
+/// Without the query, which may have a key. There is no userinfo.
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.url.scheme_str().unwrap_or_default();
+        let authority = self.url.authority().map_or("", |it| it.as_str());
         match self.protocol {
-            Protocol::HttpProtobuf | Protocol::HttpJson => self.url.fmt(f),
-            Protocol::Grpc => {
-                let scheme = self.url.scheme_str().unwrap_or_default();
-                let authority = self.url.authority().map_or("", |it| it.as_str());
-                write!(f, "{scheme}://{authority} (grpc)")
+            Protocol::HttpProtobuf | Protocol::HttpJson => {
+                write!(f, "{scheme}://{authority}{}", self.url.path())
             }
+            Protocol::Grpc => write!(f, "{scheme}://{authority} (grpc)"),
         }
     }
 }
@@ -157,15 +158,8 @@ impl Destination {
                 "modtape has no client certificates",
             ));
         }
-        let protocol = match set(variables, PROTOCOL) {
-            None | Some((_, "http/protobuf")) => Protocol::HttpProtobuf,
-            Some((_, "http/json")) => Protocol::HttpJson,
-            Some((_, "grpc")) => Protocol::Grpc,
-            Some((name, other)) => {
-                let why = format!("{other:?} is not http/protobuf, http/json or grpc");
-                return Err(SettingError::new(name, why));
-            }
-        };
+        let protocol = set(variables, PROTOCOL).map(|(name, value)| protocol(name, value));
+        let protocol = protocol.unwrap_or(Ok(Protocol::HttpProtobuf))?;
         let is_whole = given.is_none() && variables.contains_key(ENDPOINT[0]);
         let default = match protocol {
             Protocol::Grpc => "http://localhost:4317",
@@ -178,19 +172,46 @@ impl Destination {
             url: url(variables, endpoint, protocol, is_whole)?,
             headers: headers(variables)?,
             timeout: timeout(variables)?,
-            gzip: match set(variables, COMPRESSION) {
-                None | Some((_, "none")) => false,
-                Some((_, "gzip")) => true,
-                Some((name, other)) => {
-                    return Err(SettingError::new(
-                        name,
-                        format!("{other:?} is not gzip or none"),
-                    ));
-                }
-            },
+            gzip: set(variables, COMPRESSION)
+                .map_or(Ok(false), |(name, value)| is_gzip(name, value))?,
             certificate: set(variables, CERTIFICATE).map(|(_, path)| PathBuf::from(path)),
         })
     }
+}
+
+fn protocol(name: &'static str, value: &str) -> Result<Protocol, SettingError> {
+    match value {
+        "http/protobuf" => Ok(Protocol::HttpProtobuf),
+        "http/json" => Ok(Protocol::HttpJson),
+        "grpc" => Ok(Protocol::Grpc),
+        other => {
+            let why = format!("{other:?} is not http/protobuf, http/json or grpc");
+            Err(SettingError::new(name, why))
+        }
+    }
+}
+
+fn is_gzip(name: &'static str, value: &str) -> Result<bool, SettingError> {
+    match value {
+        "none" => Ok(false),
+        "gzip" => Ok(true),
+        other => {
+            let why = format!("{other:?} is not gzip or none");
+            Err(SettingError::new(name, why))
+        }
+    }
+}
+
+/// The variables that are to be ignored as if they were not set: with an unknown value of those that there are
+/// ("Environment Variable Specification"), and attributes that cannot be read.
+pub(crate) fn unusable(variables: &Variables) -> Vec<SettingError> {
+    let value = |name: &'static str| Some((name, variables.get(name)?.trim()));
+    let protocols = PROTOCOL.into_iter().filter_map(value);
+    let protocols = protocols.filter_map(|(name, value)| protocol(name, value).err());
+    let compressions = COMPRESSION.into_iter().filter_map(value);
+    let compressions = compressions.filter_map(|(name, value)| is_gzip(name, value).err());
+    let attributes = resource::attributes(variables).err();
+    protocols.chain(compressions).chain(attributes).collect()
 }
 
 /// Where requests go; `is_whole` if nothing is appended to the path.
@@ -201,7 +222,7 @@ fn url(
     is_whole: bool,
 ) -> Result<Uri, SettingError> {
     let value = value.trim();
-    let shown = url_without_userinfo(value);
+    let shown = shown(value);
     let wrong = |why: &str| SettingError::new(name, format!("{shown}: {why}"));
     let whole = match value.contains("://") {
         true => value.to_owned(),
@@ -239,6 +260,22 @@ fn url(
     }
     let uri = url.as_str().parse::<Uri>();
     uri.map_err(|_| wrong("it is no URL"))
+}
+
+/// What of an endpoint that cannot be used is shown: nothing before an `@`, and no query.
+fn shown(value: &str) -> String {
+    let (scheme, rest) = match value.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['@', '?', '#']) => (format!("{scheme}://"), rest),
+        _ => (String::new(), value),
+    };
+    let place = match rest.rsplit_once('@') {
+        // The `@` may be the query's own.
+        Some((before, _)) if before.contains(['?', '#']) => "…",
+        Some((_, place)) => place,
+        None => rest,
+    };
+    let end = place.find(['?', '#']).unwrap_or(place.len());
+    format!("{scheme}{}", &place[..end])
 }
 
 /// `key=value,key=value`, values percent-encoded (W3C Baggage without properties).
@@ -347,6 +384,12 @@ mod tests {
             (ENDPOINT[1], "collector:4318"),
             (ENDPOINT[0], "ftp://collector"),
             (ENDPOINT[1], "http://user:sesame@collector"),
+            (ENDPOINT[1], "sesame@collector:4318"),
+            (ENDPOINT[1], "user:sesame@collector:4318"),
+            (ENDPOINT[1], "user:pass?sesame@collector:4318"),
+            (ENDPOINT[1], "collector:4318?api_key=sesame"),
+            (ENDPOINT[1], "ftp://collector/?mail=a@b&api_key=sesame"),
+            (ENDPOINT[0], "sesame@x://collector"),
             (ENDPOINT[1], "http://"),
             (PROTOCOL[1], "http"),
             (HEADERS[1], "sesame"),
@@ -376,6 +419,40 @@ mod tests {
         assert_eq!(of.headers["authorization"], "Bearer sesame");
         assert_eq!(of.headers["x-scope"], "a");
         assert!(!format!("{of:?} {of} {:?}", of.headers).contains("sesame"));
+    }
+
+    #[test]
+    fn what_is_unknown_or_unreadable_is_ignored() {
+        let pairs = [
+            (PROTOCOL[0], "http"),
+            (PROTOCOL[1], "grpc"),
+            (COMPRESSION[1], "zstd"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "team"),
+        ];
+        let mut variables: Variables = pairs
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
+        let unusable = unusable(&variables);
+        let names: Vec<_> = unusable.iter().map(|error| error.variable).collect();
+        assert_eq!(
+            names,
+            [PROTOCOL[0], COMPRESSION[1], "OTEL_RESOURCE_ATTRIBUTES"]
+        );
+        for name in names {
+            variables.remove(name);
+        }
+        let of = Destination::of(&variables, None).unwrap();
+        assert_eq!((of.protocol, of.gzip), (Protocol::Grpc, false));
+    }
+
+    #[test]
+    fn a_query_is_sent_and_shown_nowhere() {
+        let url = "http://c:1/x?api_key=sesame";
+        let of = of(&[(ENDPOINT[0], url)], None).unwrap();
+        assert_eq!(of.url.to_string(), url);
+        assert_eq!(of.to_string(), "http://c:1/x");
+        assert!(!format!("{of:?}").contains("sesame"));
     }
 
     #[test]
