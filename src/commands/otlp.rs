@@ -60,6 +60,14 @@ pub(super) fn variables() -> variables::Variables {
     variables.collect()
 }
 
+/// Says of a verb that it sends no traces, if the variables ask for them.
+pub(super) fn warn_of_none(verb: &str, global: &Global) {
+    if are_asked_for(&variables()) {
+        let message = format!("{verb} sends no traces: OTEL_EXPORTER_OTLP_… are not read");
+        warn(global, message);
+    }
+}
+
 /// Drops what traces can be sent without, and says so.
 pub(super) fn drop_unusable(variables: &mut variables::Variables, global: &Global) {
     for error in unusable(variables) {
@@ -325,7 +333,7 @@ impl AfterCommand {
 
     fn try_to_send(self, dir: &Path, limit: Duration) -> anyhow::Result<(Sent, String)> {
         let clock = Clock::start();
-        let deadline = clock.now() + limit.saturating_sub(TO_SAY).max(limit / 2);
+        let deadline = clock.now() + limit.saturating_sub(TO_SAY.min(limit / 8));
         let recording = Recording::open(dir)?;
         let rows: Vec<_> = recording.rows().iter().collect();
         let host = host_name();

@@ -24,7 +24,8 @@ pub use phase::Phase;
 pub use phase::Timings;
 pub use stall::Stall;
 pub(crate) use target::{Target, TargetError, bracketed};
-pub(crate) use trace::{SpanId, TraceFlags, TraceId, TraceParent};
+pub use trace::TraceFlags;
+pub(crate) use trace::{SpanId, TraceId, TraceParent};
 
 use crate::clock::Timestamp;
 

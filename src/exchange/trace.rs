@@ -12,11 +12,11 @@ pub(crate) type SpanId = Hex<8>;
 
 /// `trace-flags`: what those who began a trace say of it (section 3.2.2.5, and `random` of level 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TraceFlags(u8);
+pub struct TraceFlags(u8);
 
 impl TraceFlags {
     /// The trace is recorded, where nobody says otherwise.
-    pub(crate) const SAMPLED: Self = Self(1);
+    pub const SAMPLED: Self = Self(1);
 
     /// The flags that are known; others are not passed on.
     const KNOWN: u8 = 0b11;

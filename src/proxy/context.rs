@@ -89,7 +89,7 @@ pub struct Context {
     /// The command's trace.
     pub trace: TraceId,
     /// What is said of it to those who get its ids.
-    pub(crate) trace_flags: TraceFlags,
+    pub trace_flags: TraceFlags,
     /// Makes span ids of exchange ids: different for each, and in each run.
     pub spans: RandomState,
     /// Owns every task.

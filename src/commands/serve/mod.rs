@@ -36,6 +36,7 @@ use self::reload::{Current, Retiring};
 use self::running::{Fixed, Plan};
 use super::failure::{self, Advise as _, Failure, USAGE};
 use super::metrics;
+use super::otlp;
 use super::session::{Variables, token};
 use crate::child::{self, Environment, GoFacts, ProcessLimits, Signals};
 use crate::cli::ServeArgs;
@@ -70,6 +71,7 @@ pub(super) fn run(settings: Settings, log: Log) -> Result<ExitCode, Failure> {
 
 async fn serve(settings: Settings, log: Log) -> Result<ExitCode, Failure> {
     let (args, global) = (&settings.args, &settings.global);
+    otlp::warn_of_none("serve", global);
     let wraps = !args.command.is_empty();
     // From here on SIGHUP ends nothing; a command gets its own signals.
     let signals = match wraps {

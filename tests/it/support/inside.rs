@@ -10,7 +10,7 @@ use std::time::Duration;
 use modtape::ca::{CertificateAuthority, Leafs, Scope, to_pem};
 use modtape::child::Repositories;
 use modtape::clock::{Clock, Timestamp};
-use modtape::exchange::Hex;
+use modtape::exchange::{Hex, TraceFlags};
 use modtape::proxy::{
     Access, Context, Deadlines, Entrance, Live, Others, Policy, Propagation, Proxy, Redirection,
     Responder, Windows,
@@ -187,6 +187,7 @@ impl Inside {
             bases: Vec::new().into(),
             windows: Windows::default(),
             trace: Hex([1; 16]),
+            trace_flags: TraceFlags::SAMPLED,
             spans: RandomState::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -140,7 +140,13 @@ fn a_field_with_a_meaning_of_its_own_is_refused_before_anything_runs() {
 #[test]
 fn the_command_gets_what_belongs_to_its_trace() {
     let origin = origin();
-    for (traceparent, state) in [(TRACEPARENT, "a=1"), ("nonsense", "none"), ("", "none")] {
+    let unsampled = TRACEPARENT.replace("-01", "-00");
+    for (traceparent, state, flags) in [
+        (TRACEPARENT, "a=1", "-01"),
+        (&*unsampled, "a=1", "-00"),
+        ("nonsense", "none", "-01"),
+        ("", "none", "-01"),
+    ] {
         for verb in ["record", "replay"] {
             let sandbox = Sandbox::new();
             recorded(&sandbox, &origin, &[]);
@@ -158,7 +164,8 @@ fn the_command_gets_what_belongs_to_its_trace() {
             let words: Vec<&str> = output.stdout.split_whitespace().collect();
             assert_eq!(words[1..], [state, "b=2"], "{verb} {traceparent}");
             let is_joined = words[0].starts_with(&format!("00-{TRACE}-"));
-            assert_eq!(is_joined, traceparent == TRACEPARENT, "{verb}: {words:?}");
+            assert_eq!(is_joined, state == "a=1", "{verb}: {words:?}");
+            assert!(words[0].ends_with(flags), "{verb}: {words:?}");
         }
     }
 }

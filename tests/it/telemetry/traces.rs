@@ -452,8 +452,8 @@ fn whatever_is_wrong_with_a_collector_the_command_knows_nothing_of_it() {
         (absent, "http/protobuf", "Connection refused"),
         (absent, "grpc", "Connection refused"),
         (blackhole.addr(), "http/protobuf", "within"),
-        (silent.addr(), "http/protobuf", "no answer within 0.4 s"),
-        (silent.addr(), "grpc", "no answer within 0.4 s"),
+        (silent.addr(), "http/protobuf", "no answer within 1 s"),
+        (silent.addr(), "grpc", "no answer within 1 s"),
         (refusing.addr(), "http/protobuf", "401 Unauthorized"),
         (failing.addr(), "http/protobuf", "500 Internal Server Error"),
         (away.addr(), "http/protobuf", "503 Service Unavailable"),
@@ -473,7 +473,7 @@ fn whatever_is_wrong_with_a_collector_the_command_knows_nothing_of_it() {
             "echo out; exit 7",
         ];
         let variables = [
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "400"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
             ("OTEL_EXPORTER_OTLP_HEADERS", &*header),
         ];
@@ -523,7 +523,25 @@ fn settings_that_cannot_be_used_are_said_and_only_the_flag_is_an_error() {
         "{}",
         by_variables.stderr
     );
+    // Nothing listens there: what is tried is said.
+    let ignored = [
+        endpoint,
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "smoke"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team"),
+    ];
+    let ignored = record(&[], &ignored).stderr;
+    for said in [
+        "PROTOCOL: \"smoke\" is not http/protobuf",
+        "OTEL_RESOURCE_ATTRIBUTES: it is no list",
+        "not all traces were sent to http://127.0.0.1:9/v1/traces",
+    ] {
+        assert!(ignored.contains(said), "{ignored}");
+    }
+    let unsampled = ("TRACEPARENT", &*OUTER.replace("-01", "-00"));
+    let asked = record(&["--otlp"], &[endpoint, unsampled]).stderr;
+    assert!(asked.contains("not all traces were sent"), "{asked}");
     for variables in [
+        vec![endpoint, unsampled],
         vec![endpoint, ("OTEL_SDK_DISABLED", "true")],
         vec![endpoint, ("OTEL_TRACES_EXPORTER", "none")],
         vec![],
@@ -532,8 +550,21 @@ fn settings_that_cannot_be_used_are_said_and_only_the_flag_is_an_error() {
         assert_eq!(off.status.code(), Some(7));
         assert!(!off.stderr.contains("trace"), "{}", off.stderr);
     }
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--", "true"];
+    let serve = modtape(&sandbox, &serve, &[endpoint]).stderr;
+    assert!(serve.contains("serve sends no traces"), "{serve}");
+    // A certificate that is a pipe is not waited for.
+    let pipe = sandbox.join("pipe");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).expect("our own folder");
+    let pipe = pipe.to_str().expect("paths of tests are text");
+    let piped = record(&[], &[endpoint, ("OTEL_EXPORTER_OTLP_CERTIFICATE", pipe)]);
+    assert_eq!(piped.status.code(), Some(7));
+    let said = "it is not a regular file";
+    assert!(piped.stderr.contains(said), "{}", piped.stderr);
     for (flag, variables) in [
         ("--otlp=collector:4318", vec![]),
+        ("--otlp=sesame@collector:4318", vec![]),
         ("--otlp", vec![wrong]),
         ("--otlp=http://u:sesame@c", vec![]),
     ] {
