@@ -31,6 +31,27 @@ fn pages() -> String {
     PAGES.iter().map(read).collect()
 }
 
+/// The runner's own list of variables, and that of the environment in which tests run.
+#[test]
+fn what_the_runner_finds_reaches_the_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |name: &str| fs::read_to_string(root.join(name)).expect("it is there");
+    let list = |text: &str, begin: &str, end: &str| -> Vec<String> {
+        let (_, list) = text.split_once(begin).expect(begin);
+        let (list, _) = list.split_once(end).expect(end);
+        let words = list.split_whitespace().filter(|word| *word != "\\");
+        words.map(str::to_owned).collect()
+    };
+    let told = list(&text("tests/alone"), "\ntold=(", ")");
+    let found = list(&text("tests/run"), "\nexport MODTAPE_", "\nif $only_tools");
+    let found = found
+        .iter()
+        .map(|name| name.strip_prefix("MODTAPE_").unwrap_or(name));
+    for name in found {
+        assert!(told.contains(&format!("MODTAPE_{name}")), "{name}");
+    }
+}
+
 #[test]
 fn every_flag_that_they_name_exists() {
     let cli = Cli::command();

@@ -12,9 +12,10 @@ use crate::support::*;
 /// for directly, with each kind of rules, and without them; and how a client of another network ends.
 const SCRIPT: &str = r#"
     modtape=/proc/$PPID/exe
-    mkfifo ready
-    unshare -n sh -c 'echo >ready; exec sleep 600' & client=$!; read -r _ <ready
-    unshare -n sh -c 'echo >ready; exec sleep 600' & server=$!; read -r _ <ready
+    # Open for both: a reader who comes while the last writer has not closed yet would find the end.
+    mkfifo ready; exec 9<>ready
+    unshare -n sh -c 'echo >ready; exec sleep 600' & client=$!; read -r _ <&9
+    unshare -n sh -c 'echo >ready; exec sleep 600' & server=$!; read -r _ <&9
     trap 'kill $client $server' EXIT
     echo 1 >/proc/sys/net/ipv4/ip_forward
     far() { nsenter -t "$client" -n "$@"; }
@@ -40,7 +41,7 @@ class Page(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 server = http.server.ThreadingHTTPServer(("10.9.0.1", 80), Page)
 open("ready", "w").write("\n")
-server.serve_forever()' & page=$!; read -r _ <ready
+server.serve_forever()' & page=$!; read -r _ <&9
     trap 'kill $client $server $page' EXIT
     ask() { far curl -sS -m 20 -H 'Host: named.example' http://10.9.0.1/"$1"; }
     ask direct
