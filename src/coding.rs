@@ -4,9 +4,11 @@
 //! A recording, and any other file, is untrusted input: whatever is decompressed has a limit.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write as _};
 
+use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
+use flate2::write::GzEncoder;
 
 use crate::exchange::Fields;
 
@@ -172,21 +174,23 @@ impl<R: Read> Read for Limited<R> {
     }
 }
 
+/// The bytes in gzip.
+pub(crate) fn gzip(bytes: &[u8], level: Compression) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), level);
+    let written = encoder.write_all(bytes);
+    written
+        .and_then(|()| encoder.finish())
+        .expect("memory takes all that is written")
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
-
     use super::*;
 
     const MIB: u64 = 1 << 20;
 
     fn gzip(content: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(content).unwrap();
-        encoder.finish().unwrap()
+        super::gzip(content, Compression::best())
     }
 
     fn coding(values: &[&str]) -> Coding {

@@ -28,8 +28,7 @@ use crate::import::file::HarFile;
 use crate::import::har::{HarError, Survey, entries, survey};
 use crate::import::{Imported, LeftOut, Oddities, Oddity};
 use crate::recording::format::{
-    Close, Connection, Event, FAULTS, FORMAT_VERSION, Fault, MANIFEST_KIND, Manifest, Open,
-    Replayable, State, Totals,
+    Close, Connection, Event, FAULTS, FORMAT_VERSION, Fault, Manifest, Open, Replayable, State,
 };
 use crate::recording::manifest::write_manifest;
 use crate::recording::{Durability, Journal, Recorder, Recording, writer};
@@ -279,26 +278,11 @@ async fn fill(
 fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
     let id = Hex(tls::random::<8>()).to_string();
     let wall = survey.wall.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let started = wall_text(wall).unwrap_or_default();
+    let trace = survey.trace.unwrap_or_else(|| Hex(tls::random()));
     Manifest {
-        kind: MANIFEST_KIND.to_owned(),
-        format: FORMAT_VERSION,
-        id: survey.recording.clone().unwrap_or(id),
-        tool: TOOL.to_owned(),
-        state: State::Open,
-        started: wall_text(wall).unwrap_or_default(),
         command: redactor.argv(&survey.command),
-        options: Vec::new(),
-        mode: None,
-        trace: survey.trace.unwrap_or_else(|| Hex(tls::random())),
-        go_env: BTreeMap::new(),
-        exported: None,
-        go_version: None,
-        processors: None,
-        intercepted: Vec::new(),
-        intercept_all: false,
         redacted: redactor.is_on(),
-        wall_us: 0,
-        totals: Totals::default(),
         replayable: Replayable {
             complete: false,
             reasons: vec![String::from(
@@ -307,12 +291,7 @@ fn manifest(survey: &Survey, redactor: &Redactor) -> Manifest {
             faults: Vec::new(),
             unchecked: false,
         },
-        exit_code: None,
-        conflicts: Vec::new(),
-        direct: Vec::new(),
-        packets: None,
-        caches: None,
-        span: None,
+        ..Manifest::begun(TOOL, survey.recording.clone().unwrap_or(id), started, trace)
     }
 }
 

@@ -18,7 +18,7 @@ use super::runtime::block_on;
 use super::selection::{open, resolve};
 use crate::child::Signals;
 use crate::cli::{Global, ViewArgs};
-use crate::exchange::Hex;
+use crate::proxy::Token;
 use crate::report::{self, Live};
 use crate::terminal::{say, say_always};
 
@@ -54,7 +54,7 @@ async fn serve(
     let live = Live {
         folder,
         address: listener.local_addr().context("cannot listen")?,
-        token: token()?,
+        token: Token::random().secret().to_owned(),
     };
     let url = live.url();
     say_always(&url);
@@ -71,14 +71,6 @@ async fn serve(
     }
     drop(way);
     Ok(ExitCode::SUCCESS)
-}
-
-/// What no other page and no other user can guess.
-fn token() -> anyhow::Result<String> {
-    let mut bytes = [0; 16];
-    let filled = aws_lc_rs::rand::fill(&mut bytes);
-    filled.map_err(|_| anyhow!("the system gives no random bytes"))?;
-    Ok(Hex(bytes).to_string())
 }
 
 /// Opens the user's browser, if there is one. The address has a token, which the arguments of a program would show to

@@ -18,8 +18,8 @@ use crate::exchange::{
 };
 use crate::recording::Recording;
 use crate::recording::format::{
-    Close, Connection, Event, FORMAT_VERSION, INLINE_LIMIT, JOURNAL, MANIFEST, MANIFEST_KIND,
-    Manifest, Open, Record, Replayable, RunMode, State, Totals,
+    Close, Connection, Event, FORMAT_VERSION, INLINE_LIMIT, JOURNAL, MANIFEST, Manifest, Open,
+    Record, RunMode, State, Totals,
 };
 use crate::recording::reader::body::body_path;
 pub(super) use crate::recording::sample::body;
@@ -40,32 +40,16 @@ pub(super) fn open(command: &[&str]) -> Open {
 
 pub(super) fn manifest() -> Manifest {
     Manifest {
-        kind: MANIFEST_KIND.into(),
-        format: FORMAT_VERSION,
-        id: "r-1".into(),
-        tool: "modtape 0.1.0".into(),
         state: State::Closed,
-        started: "2026-11-22T23:59:59.999000Z".into(),
         command: vec!["go".into()],
-        options: Vec::new(),
         mode: Some(RunMode::Mitm),
-        trace: Hex([0xab; 16]),
-        go_env: std::collections::BTreeMap::new(),
-        exported: None,
-        go_version: None,
-        processors: None,
-        intercepted: Vec::new(),
-        intercept_all: false,
-        redacted: true,
-        wall_us: 0,
-        totals: Totals::default(),
-        replayable: Replayable::default(),
         exit_code: Some(0),
-        conflicts: Vec::new(),
-        direct: Vec::new(),
-        packets: None,
-        caches: None,
-        span: None,
+        ..Manifest::begun(
+            "modtape 0.1.0",
+            "r-1".into(),
+            "2026-11-22T23:59:59.999000Z".into(),
+            Hex([0xab; 16]),
+        )
     }
 }
 

@@ -13,10 +13,7 @@ use crate::exchange::{Begin, ByteString, End, Hex, MadeBy, Phase, Timings};
 use crate::gomod::{Route, replay_key};
 use crate::hostile::in_folder;
 use crate::recording::Recording;
-use crate::recording::format::{
-    Event, FORMAT_VERSION, JOURNAL, MANIFEST_KIND, Manifest, Open, Record, Replayable, RunMode,
-    State, Totals,
-};
+use crate::recording::format::{Event, FORMAT_VERSION, JOURNAL, Manifest, Open, Record, RunMode};
 use crate::recording::manifest::write_manifest;
 
 /// Recorded lines are found, and what is given for a line that was asked has its meaning.
@@ -112,32 +109,14 @@ pub(super) fn manifest(dir: &Path) {
         ("GOSUMDB", "sum.golang.org"),
     ];
     let manifest = Manifest {
-        kind: MANIFEST_KIND.into(),
-        format: FORMAT_VERSION,
-        id: "0190c1d2".into(),
-        tool: "modtape".into(),
-        state: State::Open,
-        started: "2026-11-22T04:52:00Z".into(),
-        command: Vec::new(),
-        options: Vec::new(),
         mode: Some(RunMode::Mitm),
-        trace: Hex([7; 16]),
         go_env: env.map(|(name, value)| (name.into(), value.into())).into(),
-        exported: None,
-        go_version: None,
-        processors: None,
-        intercepted: Vec::new(),
-        intercept_all: false,
-        redacted: true,
-        wall_us: 0,
-        totals: Totals::default(),
-        replayable: Replayable::default(),
-        exit_code: None,
-        conflicts: Vec::new(),
-        direct: Vec::new(),
-        packets: None,
-        caches: None,
-        span: None,
+        ..Manifest::begun(
+            "modtape",
+            "0190c1d2".into(),
+            "2026-11-22T04:52:00Z".into(),
+            Hex([7; 16]),
+        )
     };
     write_manifest(dir, &manifest).expect("the folder can be written to");
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -45,8 +46,7 @@ pub(super) fn policy(connect: &str) -> String {
     format!(
         "default-src 'none'; script-src '{}'; style-src '{}'; img-src data:; connect-src {connect}; \
          base-uri 'none'; form-action 'none'",
-        hash(SCRIPT),
-        hash(STYLE)
+        HASHES[0], HASHES[1]
     )
 }
 
@@ -82,6 +82,9 @@ fn summary(report: &Report) -> String {
     }
     text + "</ul>\n" + NEEDS_SCRIPT
 }
+
+/// Of the script and of the style: every response of the live page names both.
+static HASHES: LazyLock<[String; 2]> = LazyLock::new(|| [hash(SCRIPT), hash(STYLE)]);
 
 /// As a policy names a script or a style.
 fn hash(text: &str) -> String {

@@ -1,13 +1,11 @@
 //! Texts in gzip, for clients that ask for it: each is compressed once for as long as memory has room for it.
 
-use std::io::{self, Write as _};
-
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::write::GzEncoder;
 
 use super::answer::{Answer, Content};
 use super::server::Server;
+use crate::coding;
 
 /// What is not longer is sent as it is, bytes: it fits into one packet.
 pub(super) const LEAST: usize = 1 << 10;
@@ -38,7 +36,6 @@ pub(super) async fn compressed(server: &Server, path: &str, answer: &Answer) -> 
             .ok()?,
         false => compress(&own),
     };
-    let compressed = compressed.ok()?;
     let kept = Answer {
         content: Content::Bytes(compressed.clone()),
         ..answer.clone()
@@ -47,8 +44,6 @@ pub(super) async fn compressed(server: &Server, path: &str, answer: &Answer) -> 
     Some(compressed)
 }
 
-fn compress(text: &[u8]) -> io::Result<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 2), Compression::fast());
-    encoder.write_all(text)?;
-    Ok(encoder.finish()?.into())
+fn compress(text: &[u8]) -> Bytes {
+    coding::gzip(text, Compression::fast()).into()
 }

@@ -17,7 +17,7 @@ use crate::diagnose::requirements::{Requirements, Served};
 use crate::exchange::{ExchangeId, Hex, MadeBy, Mode, Opened, Phase, Stall, Tried, UpstreamSide};
 use crate::gomod::{self, GoMod, GoSum, ModuleVersion};
 use crate::recording::Row;
-use crate::recording::format::{FORMAT_VERSION, Manifest, Replayable, RunMode, State, Totals};
+use crate::recording::format::{Manifest, RunMode, State};
 use crate::recording::processes::{Holder, Lock, Process, ProcessState, Sample};
 use crate::recording::reader::{RowState, Span};
 
@@ -189,32 +189,13 @@ fn manifest() -> Manifest {
         ("GOSUMDB", "sum.golang.org"),
     ];
     Manifest {
-        kind: String::new(),
-        format: FORMAT_VERSION,
-        id: String::new(),
-        tool: String::new(),
         state: State::Closed,
-        started: String::new(),
         command: vec!["go".into(), "mod".into(), "tidy".into()],
-        options: Vec::new(),
         mode: Some(RunMode::Mitm),
-        trace: Hex([1; 16]),
         go_env: go_env.map(setting).into(),
-        exported: None,
         go_version: Some("go1.27.3".into()),
-        processors: None,
-        intercepted: Vec::new(),
-        intercept_all: false,
-        redacted: true,
-        wall_us: 0,
-        totals: Totals::default(),
-        replayable: Replayable::default(),
         exit_code: Some(0),
-        conflicts: Vec::new(),
-        direct: Vec::new(),
-        packets: None,
-        caches: None,
-        span: None,
+        ..Manifest::begun("", String::new(), String::new(), Hex([1; 16]))
     }
 }
 

@@ -16,8 +16,7 @@ use crate::exchange::{
     Target, Timings,
 };
 use crate::recording::format::{
-    Close, Connection, FORMAT_VERSION, Gap, MANIFEST_KIND, Manifest, Open, Replayable, State,
-    Totals,
+    Close, Connection, FORMAT_VERSION, Gap, Manifest, Open, Replayable, State, Totals,
 };
 use crate::recording::line::{BeginSummary, EndSummary, Happened, RowState, Summary};
 use crate::recording::manifest::open_from;
@@ -328,27 +327,16 @@ impl Table {
             .filter(|opened| opened.mode == Mode::Intercept)
             .filter_map(|opened| Some(opened.target.rsplit_once(':')?.0.to_owned()))
             .collect();
+        let (id, started) = (open.recording.clone(), open.wall.clone());
         Some(Manifest {
-            kind: MANIFEST_KIND.into(),
             format: open.format,
-            id: open.recording.clone(),
-            tool: open.tool.clone(),
             state: if table.close.is_some() {
                 State::Closed
             } else {
                 State::Open
             },
-            started: open.wall.clone(),
             command: open.command.clone(),
-            options: Vec::new(),
-            mode: None,
-            trace: open.trace,
-            go_env: BTreeMap::new(),
-            exported: None,
-            go_version: None,
-            processors: None,
             intercepted: intercepted.into_iter().collect(),
-            intercept_all: false,
             redacted: false,
             wall_us: table.last.as_micros(),
             totals: table
@@ -362,11 +350,7 @@ impl Table {
                 unchecked: false,
             },
             exit_code: table.close.as_ref().and_then(|close| close.exit_code),
-            conflicts: Vec::new(),
-            direct: Vec::new(),
-            packets: None,
-            caches: None,
-            span: None,
+            ..Manifest::begun(&open.tool, id, started, open.trace)
         })
     }
 

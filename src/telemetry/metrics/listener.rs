@@ -2,7 +2,7 @@
 //! takes time of the traffic.
 
 use std::convert::Infallible;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::write::GzEncoder;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -24,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::{Format, Metrics};
-use crate::coding::lists_gzip;
+use crate::coding::{gzip, lists_gzip};
 
 /// Where the metrics are.
 const PATH: &str = "/metrics";
@@ -176,7 +175,7 @@ fn respond(
     let text = metrics.text(format);
     let codings = fields.get_all(header::ACCEPT_ENCODING).iter();
     let compressed = match lists_gzip(codings.map(HeaderValue::as_bytes)) {
-        true => gzip(text.as_bytes()).ok(),
+        true => Some(gzip(text.as_bytes(), Compression::fast())),
         false => None,
     };
     let is_gzip = compressed.is_some();
@@ -201,16 +200,10 @@ fn in_words(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
     response
 }
 
-fn gzip(text: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
-    encoder.write_all(text)?;
-    encoder.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::io::Read as _;
+    use std::io::{Read as _, Write as _};
 
     use super::super::Setup;
     use super::*;

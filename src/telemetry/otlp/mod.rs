@@ -9,19 +9,18 @@ mod batches;
 mod settings;
 
 use std::fmt;
-use std::io::Write as _;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, TE, USER_AGENT};
 use http::{Request, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 
 use crate::clock::{Clock, Timestamp};
+use crate::coding::gzip;
 use crate::tls;
 pub(crate) use batches::{Batch, Batches};
 pub(crate) use settings::{Destination, Protocol, are_asked_for, unusable};
@@ -171,7 +170,7 @@ impl Exporter {
             Protocol::HttpProtobuf | Protocol::Grpc => batch.request.encode_to_vec(),
         };
         let encoded = match self.destination.gzip {
-            true => gzip(&encoded),
+            true => gzip(&encoded, Compression::default()),
             false => encoded,
         };
         match self.destination.protocol {
@@ -260,14 +259,6 @@ fn grpc_timeout(left: Duration) -> String {
         millis @ ..=GRPC_MILLIS => format!("{}m", millis.max(1)),
         _ => format!("{}S", left.as_secs()),
     }
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    let written = encoder.write_all(bytes);
-    written
-        .and_then(|()| encoder.finish())
-        .expect("memory takes all that is written")
 }
 
 /// The request of a batch in OTLP's JSON.
